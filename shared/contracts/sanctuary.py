@@ -1,0 +1,98 @@
+"""What sanctuary publishes: membership as numbered transitions, snapshots, answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from shared.contracts.records import Signed
+from shared.identifiers import U32, Bytes16, Bytes32, Word
+
+
+class RoomOpened(msgspec.Struct, frozen=True, array_like=True, tag="room/1"):
+    """A room stands, or its policy changed (strands under another hash are interrupted)."""
+
+    sanctuary: Bytes16
+    policy: bytes
+
+
+class RoomClosed(msgspec.Struct, frozen=True, array_like=True, tag="room closed/1"):
+    sanctuary: Bytes16
+
+
+class MemberJoined(msgspec.Struct, frozen=True, array_like=True, tag="joined/1", gc=False):
+    sanctuary: Bytes16
+    citizen: Bytes16
+    session: Bytes16
+    device: Bytes32
+    gateway: Word
+    incarnation: int
+
+
+class MemberLeft(msgspec.Struct, frozen=True, array_like=True, tag="left/1", gc=False):
+    sanctuary: Bytes16
+    citizen: Bytes16
+    session: Bytes16
+
+
+MemberEvent = RoomOpened | RoomClosed | MemberJoined | MemberLeft
+
+
+class MemberBatch(msgspec.Struct, frozen=True, array_like=True, tag="members/1"):
+    """`member.<slot>` → ingest, fanout. `number` counts per (slot, epoch) from 0; empty ones every
+    500 ms. `complete` false while a restarted sanctuary still collects kept joins (≤ 1 s): replicas
+    keep the old epoch's state until the first complete batch, then swap.
+    """
+
+    slot: int
+    epoch: int
+    number: int
+    complete: bool
+    events: tuple[MemberEvent, ...]
+
+
+class MembersAsk(msgspec.Struct, frozen=True, array_like=True, tag="members ask/1"):
+    """ingest, fanout → `ask.sanctuary.<slot>`; answered with `Members` on the asker's inbox."""
+
+    slot: int
+
+
+class Members(msgspec.Struct, frozen=True, array_like=True, tag="members state/1"):
+    """The slot's rooms and members as of batch `number` (−1: none published yet)."""
+
+    slot: int
+    epoch: int
+    number: int
+    complete: bool
+    rooms: tuple[RoomOpened, ...]
+    members: tuple[MemberJoined, ...]
+
+
+class JoinsWanted(msgspec.Struct, frozen=True, array_like=True, tag="joins wanted/1"):
+    """`control.<sanctuary>`, from a sanctuary that started: gateways present kept joins of its
+    slots again. Repeated every 250 ms until complete.
+    """
+
+    sender: Word
+    number: int
+    slots: tuple[int, ...]
+
+
+class SanctuaryBeat(msgspec.Struct, frozen=True, array_like=True, tag="sanctuary beat/1"):
+    sender: Word
+    number: int
+
+
+SanctuaryControl = JoinsWanted | SanctuaryBeat
+
+
+class SeatAnswered(msgspec.Struct, frozen=True, array_like=True, tag="seat/1"):
+    """`back.<gateway>`: a join or leave was answered. `seated`: keep the join and present it again
+    when asked; not `seated`: forget it. `message` is the client's answer (empty when silent).
+    """
+
+    session: Bytes16
+    sanctuary: Bytes16
+    seated: bool
+    record: Signed | None
+    message: bytes
+    ref: U32 | None = None
