@@ -32,7 +32,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # ── from the client ──────────────────────────────────────────────────────────────────────────────
 
 
-class Token(_Message, tag="token"):
+class Token(_Message, frozen=True, tag="token"):
     """First frame within 5 s of `hello`, and again after each `nonce`.
 
     EdDSA JWT by the device key: `sub` the device's did:key, `cit` the citizen id as 32 hex digits
@@ -42,7 +42,7 @@ class Token(_Message, tag="token"):
     jwt: Annotated[str, msgspec.Meta(max_length=TOKEN_BYTES_MAX)]
 
 
-class Enrol(_Message, tag="enrol"):
+class Enrol(_Message, frozen=True, tag="enrol"):
     """Give this identity a citizen id; the same inception again gives the same id."""
 
     ref: U32
@@ -56,7 +56,7 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
     last_seq: U32
 
 
-class Join(_Message, tag="join"):
+class Join(_Message, frozen=True, tag="join"):
     ref: U32
     sanctuary: Bytes16
     record: Signed
@@ -64,12 +64,12 @@ class Join(_Message, tag="join"):
     """Lets the gateway say `recovered` honestly in the snapshot."""
 
 
-class Leave(_Message, tag="leave"):
+class Leave(_Message, frozen=True, tag="leave"):
     ref: U32
     sanctuary: Bytes16
 
 
-class Open(_Message, tag="open"):
+class Open(_Message, frozen=True, tag="open"):
     """Open a strand; again after a reconnect, which answers with the next number."""
 
     ref: U32
@@ -77,7 +77,7 @@ class Open(_Message, tag="open"):
     record: Signed
 
 
-class Samples(_Message, tag="samples"):
+class Samples(_Message, frozen=True, tag="samples"):
     """Sample bodies of one strand, in order. `epoch` is the counter of the citizen's last consent
     record: a fanout that does not know that record yet delivers nothing.
     """
@@ -88,13 +88,13 @@ class Samples(_Message, tag="samples"):
     bodies: Annotated[tuple[Body, ...], msgspec.Meta(min_length=1, max_length=WINDOW_SAMPLES_MAX)]
 
 
-class SealWindow(_Message, tag="seal"):
+class SealWindow(_Message, frozen=True, tag="seal"):
     sanctuary: Bytes16
     strand: Bytes32
     record: Signed
 
 
-class Release(_Message, tag="release"):
+class Release(_Message, frozen=True, tag="release"):
     """The private key (32-byte seed) of an ended strand, published for deniability."""
 
     sanctuary: Bytes16
@@ -102,21 +102,21 @@ class Release(_Message, tag="release"):
     seed: Bytes32
 
 
-class Record(_Message, tag="record"):
+class Record(_Message, frozen=True, tag="record"):
     """A signed consent record. Answered by `acted` if it narrows, then `recorded`."""
 
     ref: U32
     record: Signed
 
 
-class AskChain(_Message, tag="chain?"):
+class AskChain(_Message, frozen=True, tag="chain?"):
     """Ask for the head and the records of one's own consent chain."""
 
     ref: U32
     citizen: Bytes16
 
 
-class Time(_Message, tag="time?"):
+class Time(_Message, frozen=True, tag="time?"):
     client_ms: U53
 
 
@@ -136,7 +136,7 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, gc=False):
     handshake_s: int
 
 
-class Hello(_Message, tag="hello"):
+class Hello(_Message, frozen=True, tag="hello"):
     """`session` names the session and is its first nonce; `gateway` goes into joins."""
 
     version: int
@@ -148,7 +148,7 @@ class Hello(_Message, tag="hello"):
     limits: Limits
 
 
-class Welcome(_Message, tag="welcome"):
+class Welcome(_Message, frozen=True, tag="welcome"):
     """The token was taken. `expires_ms` is when it must have been renewed."""
 
     session: Bytes16
@@ -156,19 +156,19 @@ class Welcome(_Message, tag="welcome"):
     expires_ms: int
 
 
-class Nonce(_Message, tag="nonce"):
+class Nonce(_Message, frozen=True, tag="nonce"):
     """Renew the token, with this nonce, within `within_s`."""
 
     nonce: Bytes16
     within_s: int
 
 
-class Enrolled(_Message, tag="enrolled"):
+class Enrolled(_Message, frozen=True, tag="enrolled"):
     ref: U32
     citizen: Bytes16
 
 
-class Joined(_Message, tag="joined"):
+class Joined(_Message, frozen=True, tag="joined"):
     """A seat. `policy` are the policy's bytes (`shared.contracts.records.Policy`). A `challenge`
     follows from ingest, once it too knows of the seat.
     """
@@ -179,12 +179,12 @@ class Joined(_Message, tag="joined"):
     policy_hash: Bytes32
 
 
-class Left(_Message, tag="left"):
+class Left(_Message, frozen=True, tag="left"):
     ref: U32
     sanctuary: Bytes16
 
 
-class Challenge(_Message, tag="challenge"):
+class Challenge(_Message, frozen=True, tag="challenge"):
     """What an opening must carry. `reopen` true: strands of this sanctuary were interrupted by a
     restart; open new ones with this challenge.
     """
@@ -195,14 +195,14 @@ class Challenge(_Message, tag="challenge"):
     now_ms: int
 
 
-class Opened(_Message, tag="opened"):
+class Opened(_Message, frozen=True, tag="opened"):
     ref: U32
     strand: Bytes32
     next_seq: U32
     next_window: U32
 
 
-class Sealed(_Message, tag="sealed"):
+class Sealed(_Message, frozen=True, tag="sealed"):
     """The window's seal was taken; `admitted` are the numbers that were delivered."""
 
     strand: Bytes32
@@ -210,14 +210,14 @@ class Sealed(_Message, tag="sealed"):
     admitted: tuple[int, ...]
 
 
-class SealWanted(_Message, tag="seal?"):
+class SealWanted(_Message, frozen=True, tag="seal?"):
     """The seal of this window is overdue; send it (again)."""
 
     strand: Bytes32
     window: U32
 
 
-class RefusedSamples(_Message, tag="refused samples"):
+class RefusedSamples(_Message, frozen=True, tag="refused samples"):
     """Numbers `first`…`last` were not taken."""
 
     strand: Bytes32
@@ -227,7 +227,7 @@ class RefusedSamples(_Message, tag="refused samples"):
     now_ms: int
 
 
-class Refused(_Message, tag="refused"):
+class Refused(_Message, frozen=True, tag="refused"):
     """`ref` nil when the message could not be read. `reason` is a name of the catalogue."""
 
     ref: U32 | None
@@ -236,14 +236,14 @@ class Refused(_Message, tag="refused"):
     now_ms: int
 
 
-class Acted(_Message, tag="acted"):
+class Acted(_Message, frozen=True, tag="acted"):
     """Every gateway passed every marker: no byte of the citizen goes out any more."""
 
     citizen: Bytes16
     counter: U53
 
 
-class Recorded(_Message, tag="recorded"):
+class Recorded(_Message, frozen=True, tag="recorded"):
     """The record is durable; `head` is its payload's SHA-256, the chain's new head."""
 
     ref: U32
@@ -252,7 +252,7 @@ class Recorded(_Message, tag="recorded"):
     head: Bytes32
 
 
-class Chain(_Message, tag="chain"):
+class Chain(_Message, frozen=True, tag="chain"):
     ref: U32
     citizen: Bytes16
     counter: U53
@@ -260,12 +260,12 @@ class Chain(_Message, tag="chain"):
     records: tuple[Signed, ...]
 
 
-class TimeIs(_Message, tag="time"):
+class TimeIs(_Message, frozen=True, tag="time"):
     client_ms: U53
     now_ms: int
 
 
-class Move(_Message, tag="move"):
+class Move(_Message, frozen=True, tag="move"):
     """The gateway drains: reconnect (elsewhere) within `within_s`, at a random moment of it."""
 
     within_s: int
@@ -274,7 +274,7 @@ class Move(_Message, tag="move"):
 # ── to a viewer ──────────────────────────────────────────────────────────────────────────────────
 
 
-class Snapshot(_Message, tag="snapshot"):
+class Snapshot(_Message, frozen=True, tag="snapshot"):
     """The `count` messages behind this one are what a member since the beginning holds of this
     sanctuary; forget the rest. `recovered`: in every strand the last number equals what the client
     said it held.
@@ -285,7 +285,7 @@ class Snapshot(_Message, tag="snapshot"):
     recovered: bool
 
 
-class StrandShown(_Message, tag="strand"):
+class StrandShown(_Message, frozen=True, tag="strand"):
     """A strand seen at `full`, before its first sample or within a snapshot.
 
     `next_seq` is the next number to expect; `body` the newest one; `seal` the newest good seal;
@@ -302,17 +302,17 @@ class StrandShown(_Message, tag="strand"):
     unsealed_from: U32 | None = None
 
 
-class SampleShown(_Message, tag="sample"):
+class SampleShown(_Message, frozen=True, tag="sample"):
     strand: Bytes32
     body: bytes
 
 
-class SealShown(_Message, tag="sealed window"):
+class SealShown(_Message, frozen=True, tag="sealed window"):
     strand: Bytes32
     record: Signed
 
 
-class Skipped(_Message, tag="skipped"):
+class Skipped(_Message, frozen=True, tag="skipped"):
     """Numbers `first`…`last` will not come: refused, lost or conflated (`reason`)."""
 
     strand: Bytes32
@@ -321,7 +321,7 @@ class Skipped(_Message, tag="skipped"):
     reason: str
 
 
-class StrandEnded(_Message, tag="ended"):
+class StrandEnded(_Message, frozen=True, tag="ended"):
     """`closed` (total known), `interrupted`, `unsealed` (from `unsealed_from` on) or `left`."""
 
     strand: Bytes32
@@ -330,14 +330,14 @@ class StrandEnded(_Message, tag="ended"):
     unsealed_from: U32 | None
 
 
-class Released(_Message, tag="released"):
+class Released(_Message, frozen=True, tag="released"):
     """The ended strand's private key: from now on its seals prove nothing to a third party."""
 
     strand: Bytes32
     seed: Bytes32
 
 
-class Coarse(_Message, tag="coarse"):
+class Coarse(_Message, frozen=True, tag="coarse"):
     """One citizen at `coarse` on the room's tick: `cell` = 5 × row(arousal) + column(valence) of a
     5 × 5 grid from (−1, −1); nil: absent. `tick` is the Unix second. Fixed size.
     """
@@ -348,7 +348,7 @@ class Coarse(_Message, tag="coarse"):
     cell: Annotated[int, msgspec.Meta(ge=0, le=24)] | None
 
 
-class Struck(_Message, tag="struck"):
+class Struck(_Message, frozen=True, tag="struck"):
     """Blank this citizen (at `full`) or this pseudonym (at `coarse`) now; nothing follows it."""
 
     sanctuary: Bytes16
@@ -356,20 +356,20 @@ class Struck(_Message, tag="struck"):
     pseudonym: Bytes8 | None
 
 
-class Gap(_Message, tag="gap"):
+class Gap(_Message, frozen=True, tag="gap"):
     """Something of this sanctuary was missed here; a snapshot follows."""
 
     sanctuary: Bytes16
 
 
-class Closeness(_Message, tag="closeness"):
+class Closeness(_Message, frozen=True, tag="closeness"):
     """Whether everybody sees everybody as granted (`close`), or the room has outgrown that."""
 
     sanctuary: Bytes16
     close: bool
 
 
-class PolicyChanged(_Message, tag="policy"):
+class PolicyChanged(_Message, frozen=True, tag="policy"):
     sanctuary: Bytes16
     policy: bytes
     policy_hash: Bytes32
