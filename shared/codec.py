@@ -6,7 +6,10 @@ import hashlib
 import unicodedata
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 import msgspec
 
@@ -32,8 +35,8 @@ class Refused(Exception):  # noqa: N818  (a refusal is an outcome, not an error)
 
 
 @cache
-def _decoder(kind: object) -> msgspec.msgpack.Decoder[object]:
-    return msgspec.msgpack.Decoder(kind)  # type: ignore[call-overload,no-any-return]
+def _decoder(kind: Hashable) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)
 
 
 def decode(payload: bytes | memoryview | msgspec.Raw, kind: type[T]) -> T:
@@ -43,7 +46,8 @@ def decode(payload: bytes | memoryview | msgspec.Raw, kind: type[T]) -> T:
     if the shape fits and a bound does not.
     """
     try:
-        return _decoder(kind).decode(payload)  # type: ignore[return-value]
+        value: T = _decoder(cast("Hashable", kind)).decode(payload)
+        return value
     except msgspec.ValidationError as error:
         raise Refused(reason_of(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

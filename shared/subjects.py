@@ -30,6 +30,22 @@ class Publish(NamedTuple):
     event: msgspec.Struct
 
 
+class Ask(NamedTuple):
+    """A core's wish: request `event` on `subject`; the answer is of type `answer`. An ask that is not
+    answered is repeated by the core's own timer, never by the shell.
+    """
+
+    subject: str
+    event: msgspec.Struct
+    answer: type[msgspec.Struct]
+
+
+class Reply(NamedTuple):
+    """A core's answer to the ask that is being received."""
+
+    event: msgspec.Struct
+
+
 def up(slot: int) -> str:
     return f"up.{slot}"
 
