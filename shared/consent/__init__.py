@@ -1,0 +1,33 @@
+"""The pure decision: who may see whom, how closely, now.
+
+A citizen's signed records fold, in the order of their counters, into a `ConsentState`; everything
+else is a look-up in it. fanout applies the decision to what is live, the registry folds and decides
+which key a record needs, replays and the watchdog re-decide. No clock, no bus, no service's policy.
+"""
+
+from shared.consent.comparison import narrows, widens
+from shared.consent.decision import (
+    LIMITS_MAX,
+    SCOPES_MAX,
+    effective_tier,
+    empty_state,
+    fold,
+    granted_tier,
+    limit_for,
+    next_expiry,
+    preview,
+)
+
+__all__ = [
+    "LIMITS_MAX",
+    "SCOPES_MAX",
+    "effective_tier",
+    "empty_state",
+    "fold",
+    "granted_tier",
+    "limit_for",
+    "narrows",
+    "next_expiry",
+    "preview",
+    "widens",
+]

@@ -1,0 +1,504 @@
+"""The consent decision: its laws, against a reference that reads the raw records backwards."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.codec import ZERO_HASH, Refused, encode, sha256
+from shared.consent import (
+    LIMITS_MAX,
+    SCOPES_MAX,
+    effective_tier,
+    empty_state,
+    fold,
+    granted_tier,
+    limit_for,
+    narrows,
+    next_expiry,
+    preview,
+    widens,
+)
+from shared.contracts import (
+    Audience,
+    ConsentException,
+    ConsentRecord,
+    ConsentState,
+    Grant,
+    Kind,
+    Policy,
+    Purpose,
+    Refusal,
+    Scope,
+    Setting,
+    Tier,
+    Withdrawal,
+)
+from shared.identifiers import WallMs
+
+ME = b"m" * 16
+PLACES = [b"a" * 16, b"b" * 16, b"c" * 16]
+PEOPLE = [b"1" * 16, b"2" * 16, b"3" * 16]
+NOW = WallMs(1000)
+TIMES = [0, 999, 1000, 1001, 1500, 2000, 2001, 5000]
+
+places = st.sampled_from([None, *PLACES[:2]])
+ends = st.sampled_from([None, 900, 1000, 1500, 2000])
+tiers = st.sampled_from(Tier)
+grants = st.builds(
+    Grant,
+    citizen=st.just(ME),
+    counter=st.just(1),
+    previous=st.just(ZERO_HASH),
+    t_ms=st.just(1),
+    sanctuary=places,
+    audience=st.sampled_from([Audience.MEMBERS, Audience.PUBLIC]),
+    tier=tiers,
+    purpose=st.sampled_from(Purpose),
+    until_ms=ends,
+)
+exceptions = st.builds(
+    ConsentException,
+    citizen=st.just(ME),
+    counter=st.just(1),
+    previous=st.just(ZERO_HASH),
+    t_ms=st.just(1),
+    sanctuary=places,
+    person=st.sampled_from(PEOPLE[:2]),
+    tier=tiers,
+    until_ms=ends,
+)
+withdrawals = st.builds(
+    Withdrawal,
+    citizen=st.just(ME),
+    counter=st.just(1),
+    previous=st.just(ZERO_HASH),
+    t_ms=st.just(1),
+    sanctuary=places,
+    audience=st.sampled_from([None, Audience.MEMBERS, Audience.PUBLIC]),
+    purpose=st.sampled_from([None, *Purpose]),
+)
+records = st.one_of(grants, exceptions, withdrawals)
+histories = st.lists(records, max_size=8)
+
+
+def chained(history: list[ConsentRecord]) -> list[tuple[ConsentRecord, bytes]]:
+    """The records as one chain, each with its payload's hash."""
+    head, chain = ZERO_HASH, []
+    for counter, record in enumerate(history, 1):
+        linked = _replace(record, counter=counter, previous=head)
+        head = sha256(encode(linked))
+        chain.append((linked, head))
+    return chain
+
+
+def _replace(record: ConsentRecord, *, counter: int, previous: bytes) -> ConsentRecord:
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    return type(record)(**{**fields, "counter": counter, "previous": previous})
+
+
+def folded(history: list[ConsentRecord]) -> ConsentState:
+    state = empty_state(ME)
+    for record, head in chained(history):
+        state = fold(state, record, head)
+    return state
+
+
+def grant_now(
+    state: ConsentState, place: bytes, audience: Audience, purpose: Purpose, at: int
+) -> Tier:
+    return granted_tier(
+        state, sanctuary=place, audience=audience, purpose=purpose, now_ms=WallMs(at)
+    )
+
+
+def reference_grant(
+    history: list[ConsentRecord], place: bytes, audience: Audience, purpose: Purpose, at: int
+) -> Tier:
+    """The design's words, from the newest record back: the sanctuary's own word, then `any`'s."""
+    for scope in (place, None):
+        for record in reversed(history):
+            match record:
+                case Grant() if (record.sanctuary, record.audience, record.purpose) == (
+                    scope,
+                    audience,
+                    purpose,
+                ):
+                    live = record.until_ms is None or at < record.until_ms
+                    return record.tier if live else Tier.WITHHELD
+                case Withdrawal() if record.audience in {None, audience} and record.purpose in {
+                    None,
+                    purpose,
+                }:
+                    if record.sanctuary is None:
+                        break
+                    if record.sanctuary == scope:
+                        return Tier.WITHHELD
+    return Tier.WITHHELD
+
+
+def reference_limit(history: list[ConsentRecord], place: bytes, person: bytes, at: int) -> Tier:
+    least = Tier.FULL
+    for scope in (place, None):
+        for record in reversed(history):
+            if (
+                isinstance(record, ConsentException)
+                and record.person == person
+                and record.sanctuary == scope
+            ):
+                if record.until_ms is None or at < record.until_ms:
+                    least = min(least, record.tier)
+                break
+    return least
+
+
+def cells(state: ConsentState, at: int) -> dict[object, Tier]:
+    """Every decision at a time, including a place and a person that no record names."""
+    decisions: dict[object, Tier] = {}
+    for place in PLACES:
+        for audience in Audience:
+            for purpose in Purpose:
+                decisions[place, audience, purpose] = grant_now(state, place, audience, purpose, at)
+        for person in PEOPLE:
+            decisions[place, person] = limit_for(
+                state, person=person, sanctuary=place, now_ms=WallMs(at)
+            )
+    return decisions
+
+
+def seen_by_people(state: ConsentState, at: int) -> dict[object, Tier]:
+    """What each person sees: grant and exceptions together."""
+    decisions = cells(state, at)
+    return {
+        (place, audience, purpose, person): min(
+            decisions[place, audience, purpose], decisions[place, person]
+        )
+        for place in PLACES
+        for audience in Audience
+        for purpose in Purpose
+        for person in PEOPLE
+    }
+
+
+@given(histories, st.sampled_from(TIMES))
+def test_every_look_up_agrees_with_the_records_read_backwards(
+    history: list[ConsentRecord], at: int
+) -> None:
+    state = folded(history)
+    for place in PLACES:
+        for audience in Audience:
+            for purpose in Purpose:
+                assert grant_now(state, place, audience, purpose, at) == reference_grant(
+                    history, place, audience, purpose, at
+                )
+        for person in PEOPLE:
+            assert limit_for(
+                state, person=person, sanctuary=place, now_ms=WallMs(at)
+            ) == reference_limit(history, place, person, at)
+
+
+def test_without_a_grant_everything_is_withheld() -> None:
+    assert set(cells(empty_state(ME), 0).values()) == {Tier.WITHHELD, Tier.FULL}
+    assert grant_now(empty_state(ME), PLACES[0], Audience.MEMBERS, Purpose.LIVE, 0) is Tier.WITHHELD
+
+
+@given(histories, withdrawals)
+def test_a_withdrawal_silences_every_matching_scope(
+    history: list[ConsentRecord], withdrawal: Withdrawal
+) -> None:
+    state = folded([*history, withdrawal])
+    for place in PLACES:
+        if withdrawal.sanctuary in {None, place}:
+            for audience in Audience:
+                for purpose in Purpose:
+                    if withdrawal.audience in {None, audience} and withdrawal.purpose in {
+                        None,
+                        purpose,
+                    }:
+                        for at in TIMES:
+                            assert grant_now(state, place, audience, purpose, at) is Tier.WITHHELD
+
+
+@given(histories, st.data())
+def test_order_is_by_counter_so_a_late_record_cannot_revive(
+    history: list[ConsentRecord], data: st.DataObject
+) -> None:
+    chain = chained(history)
+    order = data.draw(st.permutations(range(len(chain))))
+    state, waiting = empty_state(ME), dict(enumerate(chain))
+    reasons = {Refusal.BROKEN_CHAIN}
+    while waiting:
+        before = len(waiting)
+        for place in order:
+            if place in waiting:
+                try:
+                    state = fold(state, *waiting[place])
+                except Refused as refused:
+                    reasons.add(refused.reason)
+                else:
+                    del waiting[place]
+        assert len(waiting) < before
+    assert reasons == {Refusal.BROKEN_CHAIN}
+    assert state == folded(history)
+    for record, head in chain[:-1]:
+        with pytest.raises(Refused, match="stale"):
+            fold(state, record, head)
+
+
+@given(histories.filter(bool))
+def test_the_head_again_changes_nothing(history: list[ConsentRecord]) -> None:
+    state = folded(history)
+    record, head = chained(history)[-1]
+    assert fold(state, record, head) is state
+    with pytest.raises(Refused, match="stale"):
+        fold(state, record, sha256(b"another record at the same counter"))
+
+
+@given(histories, records)
+def test_a_record_that_does_not_follow_the_head_breaks_the_chain(
+    history: list[ConsentRecord], record: ConsentRecord
+) -> None:
+    state = folded(history)
+    for counter, previous in (
+        (state.counter + 2, state.head),
+        (state.counter + 1, sha256(b"elsewhere")),
+    ):
+        astray = _replace(record, counter=counter, previous=previous)
+        with pytest.raises(Refused, match="broken chain"):
+            fold(state, astray, sha256(encode(astray)))
+
+
+@given(histories, st.sampled_from(TIMES), st.sampled_from(TIMES))
+def test_time_alone_never_raises_a_grant_and_never_lowers_a_limit(
+    history: list[ConsentRecord], one: int, other: int
+) -> None:
+    state = folded(history)
+    early, late = cells(state, min(one, other)), cells(state, max(one, other))
+    for key, tier in early.items():
+        is_limit = isinstance(key, tuple) and len(key) == 2
+        assert late[key] >= tier if is_limit else late[key] <= tier
+
+
+@given(histories)
+def test_nothing_changes_before_the_next_expiry(history: list[ConsentRecord]) -> None:
+    state, at = folded(history), NOW
+    while True:
+        expiry = next_expiry(state, at)
+        before = cells(state, at)
+        for time in TIMES:
+            if time >= at and (expiry is None or time < expiry):
+                assert cells(state, time) == before
+        if expiry is None:
+            break
+        assert expiry > at
+        at = expiry
+
+
+@given(histories, histories)
+def test_narrows_and_widens_find_every_change_at_every_time(
+    one: list[ConsentRecord], other: list[ConsentRecord]
+) -> None:
+    before, after = folded(one), folded(other)
+    times = [at for at in TIMES if at >= NOW]
+    lower = any(
+        cells(after, at)[key] < tier for at in times for key, tier in cells(before, at).items()
+    )
+    higher = any(
+        cells(after, at)[key] > tier for at in times for key, tier in cells(before, at).items()
+    )
+    assert narrows(before, after, NOW) or not lower
+    assert widens(before, after, NOW) or not higher
+    for at in times:
+        seen_before, seen_after = seen_by_people(before, at), seen_by_people(after, at)
+        if any(seen_after[key] < tier for key, tier in seen_before.items()):
+            assert narrows(before, after, NOW)
+        if any(seen_after[key] > tier for key, tier in seen_before.items()):
+            assert widens(before, after, NOW)
+
+
+@given(st.lists(st.one_of(grants, withdrawals), max_size=8), st.one_of(grants, withdrawals))
+def test_without_exceptions_the_comparison_is_exact(
+    history: list[ConsentRecord], record: ConsentRecord
+) -> None:
+    before, after = folded(history), preview(folded(history), record)
+    times = [at for at in TIMES if at >= NOW]
+    assert narrows(before, after, NOW) == any(
+        cells(after, at)[key] < tier for at in times for key, tier in cells(before, at).items()
+    )
+    assert widens(before, after, NOW) == any(
+        cells(after, at)[key] > tier for at in times for key, tier in cells(before, at).items()
+    )
+
+
+@given(histories, withdrawals)
+def test_a_withdrawal_never_widens(history: list[ConsentRecord], withdrawal: Withdrawal) -> None:
+    before = folded(history)
+    assert not widens(before, preview(before, withdrawal), NOW)
+
+
+@given(histories, records)
+def test_a_state_neither_narrows_nor_widens_itself(
+    history: list[ConsentRecord], record: ConsentRecord
+) -> None:
+    state = folded(history)
+    assert not narrows(state, state, NOW)
+    again = preview(preview(state, record), record)
+    assert not narrows(preview(state, record), again, NOW)
+    assert not widens(preview(state, record), again, NOW)
+
+
+@given(histories, st.lists(records, max_size=4))
+def test_the_least_over_pending_prefixes_never_widens(
+    history: list[ConsentRecord], pending: list[ConsentRecord]
+) -> None:
+    recorded = folded(history)
+    prefixes = [recorded]
+    for record in pending:
+        prefixes.append(preview(prefixes[-1], record))
+    for at in TIMES:
+        known = cells(recorded, at)
+        for key in known:
+            assert min(cells(prefix, at)[key] for prefix in prefixes) <= known[key]
+    if all(not narrows(a, b, NOW) for a, b in pairwise(prefixes)):
+        for at in (at for at in TIMES if at >= NOW):
+            for key, tier in cells(recorded, at).items():
+                assert min(cells(prefix, at)[key] for prefix in prefixes) == tier
+
+
+@given(histories, records)
+def test_a_preview_decides_what_the_fold_will_decide(
+    history: list[ConsentRecord], record: ConsentRecord
+) -> None:
+    guessed, settled = preview(folded(history), record), folded([*history, record])
+    for at in TIMES:
+        assert cells(guessed, at) == cells(settled, at)
+
+
+def _grant(
+    place: bytes | None, tier: Tier, until_ms: int | None = None, *, to: Audience = Audience.MEMBERS
+) -> Grant:
+    return Grant(ME, 1, ZERO_HASH, 1, place, to, tier, Purpose.LIVE, until_ms)
+
+
+def test_an_own_entry_shadows_any_even_when_expired() -> None:
+    state = folded([_grant(None, Tier.FULL), _grant(PLACES[0], Tier.COARSE, 1500)])
+    assert grant_now(state, PLACES[0], Audience.MEMBERS, Purpose.LIVE, 1499) is Tier.COARSE
+    assert grant_now(state, PLACES[0], Audience.MEMBERS, Purpose.LIVE, 1500) is Tier.WITHHELD
+    assert grant_now(state, PLACES[1], Audience.MEMBERS, Purpose.LIVE, 1500) is Tier.FULL
+
+
+def test_a_sanctuary_once_withdrawn_from_stays_silent_under_a_later_grant_to_any() -> None:
+    withdrawal = Withdrawal(ME, 1, ZERO_HASH, 1, PLACES[0], None, None)
+    state = folded([withdrawal, _grant(None, Tier.FULL)])
+    assert grant_now(state, PLACES[0], Audience.MEMBERS, Purpose.LIVE, 1) is Tier.WITHHELD
+    assert grant_now(state, PLACES[1], Audience.MEMBERS, Purpose.LIVE, 1) is Tier.FULL
+
+
+def test_a_longer_time_is_a_widening_and_a_shorter_one_a_narrowing() -> None:
+    short, long = folded([_grant(None, Tier.FULL, 1500)]), folded([_grant(None, Tier.FULL, 2000)])
+    assert widens(short, long, NOW)
+    assert not narrows(short, long, NOW)
+    assert narrows(long, short, NOW)
+    assert not widens(long, short, NOW)
+    # both ended before now: nothing left to compare
+    assert not widens(short, long, WallMs(2000))
+
+
+def test_lifting_an_exception_widens_even_while_nothing_is_granted() -> None:
+    excepted = ConsentException(ME, 1, ZERO_HASH, 1, None, PEOPLE[0], Tier.WITHHELD, None)
+    lifted = ConsentException(ME, 1, ZERO_HASH, 1, None, PEOPLE[0], Tier.FULL, None)
+    state = folded([excepted])
+    assert widens(state, preview(state, lifted), NOW)
+    assert not preview(state, lifted).limits
+
+
+@pytest.mark.parametrize(
+    ("members", "public", "policy_max", "charter_max", "expected"),
+    [
+        (Tier.COARSE, Tier.WITHHELD, Tier.FULL, Tier.FULL, Tier.COARSE),
+        (Tier.COARSE, Tier.FULL, Tier.FULL, Tier.FULL, Tier.FULL),
+        (Tier.FULL, Tier.COARSE, Tier.FULL, Tier.FULL, Tier.FULL),
+        (Tier.FULL, Tier.FULL, Tier.COARSE, Tier.FULL, Tier.COARSE),
+        (Tier.FULL, Tier.FULL, Tier.FULL, Tier.AGGREGATE, Tier.AGGREGATE),
+    ],
+)
+def test_members_of_a_public_stage_see_at_the_higher_of_both(
+    members: Tier, public: Tier, policy_max: Tier, charter_max: Tier, expected: Tier
+) -> None:
+    state = folded(
+        [_grant(PLACES[0], members), _grant(PLACES[0], public, to=Audience.PUBLIC)],
+    )
+    stage = Policy(PLACES[0], "stage", Kind.STAGE, Setting.OPEN, policy_max, 9, public=True)
+    assert (
+        effective_tier(
+            state,
+            policy=stage,
+            charter_tier_max=charter_max,
+            audience=Audience.MEMBERS,
+            now_ms=NOW,
+        )
+        is expected
+    )
+    excepted = preview(
+        state, ConsentException(ME, 3, ZERO_HASH, 1, None, PEOPLE[0], Tier.AGGREGATE, None)
+    )
+    assert (
+        effective_tier(
+            excepted,
+            policy=stage,
+            charter_tier_max=charter_max,
+            audience=Audience.MEMBERS,
+            now_ms=NOW,
+            person=PEOPLE[0],
+        )
+        is Tier.AGGREGATE
+    )
+
+
+def test_a_grant_to_the_public_opens_no_room_that_is_not_public() -> None:
+    state = folded([_grant(PLACES[0], Tier.FULL, to=Audience.PUBLIC)])
+    commons = Policy(PLACES[0], "commons", Kind.COMMONS, Setting.OPEN, Tier.FULL, 9)
+    for audience in (Audience.MEMBERS, Audience.PUBLIC):
+        assert (
+            effective_tier(
+                state,
+                policy=commons,
+                charter_tier_max=Tier.FULL,
+                audience=audience,
+                now_ms=NOW,
+            )
+            is Tier.WITHHELD
+        )
+
+
+def test_a_citizen_at_the_bound_of_scopes_may_still_withdraw_anything() -> None:
+    scopes = tuple(
+        Scope(Purpose.LIVE, Audience.MEMBERS, number.to_bytes(16, "big"), Tier.FULL, None)
+        for number in range(SCOPES_MAX)
+    )
+    full = ConsentState(ME, 7, sha256(b"head"), scopes, ())
+    more = _replace(_grant(PLACES[0], Tier.FULL), counter=8, previous=full.head)
+    with pytest.raises(Refused, match="out of range"):
+        fold(full, more, sha256(encode(more)))
+    for place in (PLACES[0], (3).to_bytes(16, "big")):
+        end = Withdrawal(ME, 8, full.head, 1, place, None, None)
+        after = fold(full, end, sha256(encode(end)))
+        assert len(after.scopes) <= SCOPES_MAX
+        assert grant_now(after, place, Audience.MEMBERS, Purpose.LIVE, 1) is Tier.WITHHELD
+        assert not widens(full, after, NOW)
+
+
+def test_exceptions_are_bounded() -> None:
+    state = empty_state(ME)
+    for number in range(LIMITS_MAX + 1):
+        record = ConsentException(
+            ME, number + 1, state.head, 1, None, number.to_bytes(16, "big"), Tier.COARSE, None
+        )
+        if number < LIMITS_MAX:
+            state = fold(state, record, sha256(encode(record)))
+        else:
+            with pytest.raises(Refused, match="out of range"):
+                fold(state, record, sha256(encode(record)))
