@@ -1,0 +1,575 @@
+"""Numbered replicas: what a service keeps of another's state, exact in spite of losses. Pure.
+
+`MembersReplica` follows sanctuary's `member.<slot>`, `RegistryReplica` the registry's control
+messages. Both see holes by (epoch, number), ask for the whole state until answered, keep what
+arrives meanwhile (bounded), and return the differences in order, so that their owner can act.
+
+An owner of a replica passes everything on the subject to `receive`, each answer to `answered`, and
+carries out `asks(now_ns)` whenever it was called or `next_deadline()` has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from shared import subjects
+from shared.codec import Refused, decode, sha256
+from shared.contracts.records import Policy, Signed
+from shared.contracts.registry import (
+    ConsentRecorded,
+    ConsentRefused,
+    ConsentState,
+    Identity,
+    IdentityRecorded,
+    RegistryBeat,
+    RegistryControl,
+    StateAsk,
+    StatePage,
+)
+from shared.contracts.sanctuary import (
+    MemberBatch,
+    MemberEvent,
+    MemberJoined,
+    MemberLeft,
+    Members,
+    MembersAsk,
+    RoomClosed,
+    RoomOpened,
+)
+from shared.identifiers import MonotonicNs
+from shared.subjects import Ask
+
+ASK_AGAIN_NS = 250_000_000
+"""An ask that was not answered is repeated after this long."""
+HELD_BATCHES_MAX = 1024
+"""Batches of one slot kept while its state is asked for; then the oldest go, and are asked for."""
+HELD_CONTROL_MAX = 16_384
+"""Control messages kept while the registry's pages are read; then the reading begins again."""
+
+
+# ── members ──────────────────────────────────────────────────────────────────────────────────────
+
+
+class Room(NamedTuple):
+    """A room that stands. `policy_bytes` as published; `policy_hash` their SHA-256."""
+
+    sanctuary: bytes
+    policy: Policy
+    policy_bytes: bytes
+    policy_hash: bytes
+
+
+class RoomStood(NamedTuple):
+    """A room is there (`before` nil) or has another policy now."""
+
+    room: Room
+    before: Room | None
+
+
+class RoomGone(NamedTuple):
+    """A room was closed; `SessionLeft` of everyone in it came before."""
+
+    room: Room
+
+
+class SessionJoined(NamedTuple):
+    member: MemberJoined
+
+
+class SessionLeft(NamedTuple):
+    """`member` is what the replica held of the session."""
+
+    member: MemberJoined
+
+
+class SlotCompleted(NamedTuple):
+    """The slot's state was taken over whole: the first time, after a hole or under a new epoch.
+    Follows the changes it brought.
+    """
+
+    slot: int
+    epoch: int
+
+
+MemberChange = RoomStood | RoomGone | SessionJoined | SessionLeft | SlotCompleted
+
+_Seat = tuple[bytes, bytes]  # sanctuary, session
+
+
+class _View:
+    """One epoch's rooms and members of a slot, as of batch `number`."""
+
+    __slots__ = ("complete", "epoch", "number", "rooms", "seats")
+
+    def __init__(self, epoch: int, number: int, *, complete: bool) -> None:
+        self.epoch = epoch
+        self.number = number
+        self.complete = complete
+        self.rooms: dict[bytes, RoomOpened] = {}
+        self.seats: dict[_Seat, MemberJoined] = {}
+
+    def apply(self, event: MemberEvent) -> None:
+        match event:
+            case RoomOpened():
+                self.rooms[event.sanctuary] = event
+            case RoomClosed():
+                self.rooms.pop(event.sanctuary, None)
+                gone = [seat for seat in self.seats if seat[0] == event.sanctuary]
+                for seat in gone:
+                    del self.seats[seat]
+            case MemberJoined():
+                self.seats[event.sanctuary, event.session] = event
+            case MemberLeft():
+                self.seats.pop((event.sanctuary, event.session), None)
+
+
+class _Slot:
+    """What is known of one slot: the newest epoch, its view, what waits behind a hole."""
+
+    __slots__ = ("coming", "epoch", "held", "shown")
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.coming: _View | None = None
+        """The newest epoch's state; nil while it has to be asked for."""
+        self.held: dict[int, MemberBatch] = {}
+        self.shown = False
+        """Whether the public state is the newest epoch's."""
+
+
+class MembersReplica:
+    """Rooms and members of some slots; sessions by sanctuary and citizen.
+
+    Until a slot is complete for the first time it shows nothing. When sanctuary restarts, the old
+    epoch's state stands until the new one is complete, then the two are compared and swapped.
+    Every batch has a number of its own, empty ones too.
+    """
+
+    def __init__(self, slots: Iterable[int]) -> None:
+        self._slots: dict[int, _Slot] = {slot: _Slot() for slot in slots}
+        self._ask_at: dict[int, int] = dict.fromkeys(self._slots, 0)
+        self._complete: dict[int, bool] = dict.fromkeys(self._slots, False)
+        self._rooms: dict[int, dict[bytes, Room]] = {slot: {} for slot in self._slots}
+        self._seats: dict[int, dict[_Seat, MemberJoined]] = {slot: {} for slot in self._slots}
+        self._room: dict[bytes, Room] = {}
+        self._seat: dict[_Seat, MemberJoined] = {}
+        self._citizens: dict[bytes, dict[bytes, dict[bytes, MemberJoined]]] = {}
+        self.unreadable_rooms = 0
+        """Rooms whose policy could not be read; they do not stand here."""
+
+    # what stands now
+
+    def complete(self, slot: int) -> bool:
+        """Whether the slot's state has been whole once; it then stays usable through holes."""
+        return self._complete[slot]
+
+    def asking(self, slot: int) -> bool:
+        """Whether the slot has a hole, or an epoch not yet known, and waits for an answer."""
+        return slot in self._ask_at
+
+    def room(self, sanctuary: bytes) -> Room | None:
+        return self._room.get(sanctuary)
+
+    def rooms(self, slot: int) -> Iterator[Room]:
+        yield from self._rooms[slot].values()
+
+    def member(self, sanctuary: bytes, session: bytes) -> MemberJoined | None:
+        return self._seat.get((sanctuary, session))
+
+    def citizens(self, sanctuary: bytes) -> Mapping[bytes, Mapping[bytes, MemberJoined]]:
+        """Citizen → session → member, in the order in which they came."""
+        return self._citizens.get(sanctuary, _NOBODY)
+
+    def sessions(self, sanctuary: bytes, citizen: bytes) -> Mapping[bytes, MemberJoined]:
+        return self._citizens.get(sanctuary, _NOBODY).get(citizen, _NO_SESSIONS)
+
+    def members(self, slot: int) -> Iterator[MemberJoined]:
+        """Every session of the slot."""
+        yield from self._seats[slot].values()
+
+    def population(self, slot: int) -> int:
+        """Sessions in the slot."""
+        return len(self._seats[slot])
+
+    # inputs
+
+    def receive(self, batch: MemberBatch, now_ns: MonotonicNs) -> list[MemberChange]:
+        """A batch of `member.<slot>`; other slots' are ignored."""
+        slot = self._slots.get(batch.slot)
+        if slot is None or batch.epoch < slot.epoch:
+            return []
+        if batch.epoch > slot.epoch:
+            self._begin(slot, batch.slot, batch.epoch, now_ns)
+        view = slot.coming
+        if view is not None and batch.number <= view.number:
+            return []
+        slot.held[batch.number] = batch
+        if len(slot.held) > HELD_BATCHES_MAX:
+            del slot.held[min(slot.held)]
+        return self._catch_up(batch.slot, slot, now_ns)
+
+    def answered(self, ask: Ask, answer: Members, now_ns: MonotonicNs) -> list[MemberChange]:
+        """The answer to an ask of ours."""
+        del ask  # the answer says which slot it is of
+        slot = self._slots.get(answer.slot)
+        if slot is None or answer.epoch < slot.epoch:
+            return []
+        if answer.epoch > slot.epoch:
+            self._begin(slot, answer.slot, answer.epoch, now_ns)
+        if slot.coming is not None and answer.number <= slot.coming.number:
+            return self._catch_up(answer.slot, slot, now_ns)
+        view = _View(answer.epoch, answer.number, complete=answer.complete)
+        for room in answer.rooms:
+            view.apply(room)
+        for member in answer.members:
+            view.apply(member)
+        slot.coming = view
+        slot.shown = False
+        return self._catch_up(answer.slot, slot, now_ns)
+
+    def asks(self, now_ns: MonotonicNs) -> list[Ask]:
+        """The asks that are due; each is due again 250 ms later unless answered."""
+        due = [slot for slot, at in self._ask_at.items() if at <= now_ns]
+        for slot in due:
+            self._ask_at[slot] = now_ns + ASK_AGAIN_NS
+        return [
+            Ask(subjects.ask(subjects.SANCTUARY, slot), MembersAsk(slot), Members) for slot in due
+        ]
+
+    def next_deadline(self) -> MonotonicNs | None:
+        return MonotonicNs(min(self._ask_at.values())) if self._ask_at else None
+
+    # within
+
+    def _begin(self, slot: _Slot, name: int, epoch: int, now_ns: MonotonicNs) -> None:
+        slot.epoch = epoch
+        slot.coming = None
+        slot.held.clear()
+        slot.shown = False
+        self._ask_at[name] = now_ns
+
+    def _catch_up(self, name: int, slot: _Slot, now_ns: MonotonicNs) -> list[MemberChange]:
+        """Apply what follows without a hole; show it if it is complete; ask if a hole is left."""
+        view = slot.coming
+        changes: list[MemberChange] = []
+        if view is not None:
+            for stale in [n for n in slot.held if n <= view.number]:
+                del slot.held[stale]
+            while (batch := slot.held.pop(view.number + 1, None)) is not None:
+                view.number = batch.number
+                view.complete = batch.complete
+                for event in batch.events:
+                    view.apply(event)
+                    if slot.shown:
+                        self._show(name, event, changes)
+            if view.complete and not slot.shown:
+                self._swap(name, slot, view, changes)
+        if view is None or slot.held:
+            self._ask_at.setdefault(name, now_ns)
+        else:
+            self._ask_at.pop(name, None)
+        return changes
+
+    def _show(self, slot: int, event: MemberEvent, changes: list[MemberChange]) -> None:
+        """Carry one event over into the public state."""
+        match event:
+            case RoomOpened():
+                self._show_room(slot, event, changes)
+            case RoomClosed():
+                for seat in [s for s in self._seats[slot] if s[0] == event.sanctuary]:
+                    self._unseat(slot, seat, changes)
+                self._close_room(slot, event.sanctuary, changes)
+            case MemberJoined():
+                seat = (event.sanctuary, event.session)
+                if self._seats[slot].get(seat) != event:
+                    self._unseat(slot, seat, changes)
+                    self._seats[slot][seat] = self._seat[seat] = event
+                    room = self._citizens.setdefault(event.sanctuary, {})
+                    room.setdefault(event.citizen, {})[event.session] = event
+                    changes.append(SessionJoined(event))
+            case MemberLeft():
+                self._unseat(slot, (event.sanctuary, event.session), changes)
+
+    def _show_room(self, slot: int, event: RoomOpened, changes: list[MemberChange]) -> None:
+        before = self._rooms[slot].get(event.sanctuary)
+        if before is not None and before.policy_bytes == event.policy:
+            return
+        try:
+            policy = decode(event.policy, Policy)
+        except Refused:
+            self.unreadable_rooms += 1
+            self._close_room(slot, event.sanctuary, changes)
+            return
+        room = Room(event.sanctuary, policy, event.policy, sha256(event.policy))
+        self._rooms[slot][event.sanctuary] = self._room[event.sanctuary] = room
+        changes.append(RoomStood(room, before))
+
+    def _close_room(self, slot: int, sanctuary: bytes, changes: list[MemberChange]) -> None:
+        room = self._rooms[slot].pop(sanctuary, None)
+        if room is not None:
+            del self._room[sanctuary]
+            changes.append(RoomGone(room))
+
+    def _unseat(self, slot: int, seat: _Seat, changes: list[MemberChange]) -> None:
+        member = self._seats[slot].pop(seat, None)
+        if member is None:
+            return
+        del self._seat[seat]
+        citizens = self._citizens[member.sanctuary]
+        sessions = citizens[member.citizen]
+        del sessions[member.session]
+        if not sessions:
+            del citizens[member.citizen]
+            if not citizens:
+                del self._citizens[member.sanctuary]
+        changes.append(SessionLeft(member))
+
+    def _swap(self, slot: int, of: _Slot, view: _View, changes: list[MemberChange]) -> None:
+        """Make the public state equal to the view."""
+        of.shown = True
+        for seat in [s for s, m in self._seats[slot].items() if view.seats.get(s) != m]:
+            self._unseat(slot, seat, changes)
+        for sanctuary in [s for s in self._rooms[slot] if s not in view.rooms]:
+            self._close_room(slot, sanctuary, changes)
+        for room in view.rooms.values():
+            self._show_room(slot, room, changes)
+        for member in view.seats.values():
+            self._show(slot, member, changes)
+        self._complete[slot] = True
+        changes.append(SlotCompleted(slot, view.epoch))
+
+
+_NO_SESSIONS: Mapping[bytes, MemberJoined] = MappingProxyType({})
+_NOBODY: Mapping[bytes, Mapping[bytes, MemberJoined]] = MappingProxyType({})
+
+
+# ── registry ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class IdentityKnown(NamedTuple):
+    identity: Identity
+
+
+class ConsentKnown(NamedTuple):
+    """A citizen's recorded state is now `state`; `record` if it came live (nil: from a page)."""
+
+    state: ConsentState
+    record: Signed | None
+
+
+class ConsentNotTaken(NamedTuple):
+    """The registry refused a forwarded record."""
+
+    citizen: bytes
+    payload_hash: bytes
+
+
+class CitizenForgotten(NamedTuple):
+    """The registry's state no longer has this citizen."""
+
+    citizen: bytes
+
+
+class RegistryCompleted(NamedTuple):
+    """The state is whole: for the first time, after a hole, or under a new epoch."""
+
+    epoch: int
+
+
+RegistryChange = (
+    IdentityKnown | ConsentKnown | ConsentNotTaken | CitizenForgotten | RegistryCompleted
+)
+_Recorded = IdentityRecorded | ConsentRecorded | ConsentRefused
+
+
+class RegistryReplica:
+    """Identities, and consent states if wanted, of the whole city.
+
+    A reading goes page by page; control messages that arrive meanwhile are applied on top. Live
+    messages act at once also while a reading is under way: each is whole for its citizen, and
+    consent is ordered by its counter. The old state stands until a new reading is complete.
+    """
+
+    def __init__(self, *, consent: bool) -> None:
+        self._consent = consent
+        self._identities: dict[bytes, Identity] = {}
+        self._states: dict[bytes, ConsentState] = {}
+        self.identities: Mapping[bytes, Identity] = MappingProxyType(self._identities)
+        self.states: Mapping[bytes, ConsentState] = MappingProxyType(self._states)
+        self.charter: Signed | None = None
+        self.city: bytes | None = None
+        """The city id, once known. (The charter in force is the genesis charter.)"""
+        self.epoch = -1
+        self.complete = False
+        """Whether the state has been whole once."""
+        self._heard_ns = 0
+        self._number: int | None = None
+        """Last control message applied without a hole; nil: not known in this epoch."""
+        self._reading: _Reading | None = _Reading()
+        self._ask_at = 0
+
+    @property
+    def certain(self) -> bool:
+        """Whether the state is whole and has no hole that is known of."""
+        return self.complete and self._reading is None
+
+    def silent_for(self, now_ns: MonotonicNs) -> int:
+        """Nanoseconds since the registry was last heard on its control subject; before that, since 0."""
+        return now_ns - self._heard_ns
+
+    def receive(self, event: RegistryControl, now_ns: MonotonicNs) -> list[RegistryChange]:
+        """A control message of the registry, in any order, perhaps repeated."""
+        if event.epoch < self.epoch:
+            return []
+        self._heard_ns = now_ns
+        if event.epoch > self.epoch:
+            self._begin(event.epoch, now_ns)
+        if isinstance(event, RegistryBeat):
+            if self._reading is None and self._number is not None and event.number > self._number:
+                self._read(now_ns)
+            return []
+        if self._number is not None and event.number <= self._number:
+            return []
+        changes: list[RegistryChange] = []
+        if self._reading is None:
+            assert self._number is not None  # without a reading the position is known
+            if event.number == self._number + 1:
+                self._number = event.number
+            else:
+                self._read(now_ns)
+        if self._reading is not None:
+            self._reading.log.append(event)
+            if len(self._reading.log) > HELD_CONTROL_MAX:
+                self._read(now_ns)
+        if self.complete:
+            self._apply(event, self._identities, self._states, changes)
+        elif isinstance(event, ConsentRefused):
+            changes.append(ConsentNotTaken(event.citizen, event.payload_hash))
+        return changes
+
+    def answered(self, ask: Ask, page: StatePage, now_ns: MonotonicNs) -> list[RegistryChange]:
+        """A page; pages of a reading that is over are ignored."""
+        if page.epoch < self.epoch:
+            return []
+        if page.epoch > self.epoch:
+            self._begin(page.epoch, now_ns)
+        reading = self._reading
+        wanted = StateAsk(None if reading is None else reading.after, self._consent)
+        if (
+            reading is None
+            or ask.event != wanted
+            or page.number < (self._number if self._number is not None else page.number)
+            or page.number < (reading.number if reading.number is not None else page.number)
+        ):
+            return []
+        if reading.number is None:
+            reading.number = page.number
+        reading.identities.update((identity.citizen, identity) for identity in page.identities)
+        reading.states.update((state.citizen, state) for state in page.states)
+        reading.after = page.next
+        self._ask_at = now_ns
+        if page.next is not None:
+            return []
+        self.charter = page.charter
+        self.city = sha256(page.charter.payload)
+        return self._finish(reading, now_ns)
+
+    def asks(self, now_ns: MonotonicNs) -> list[Ask]:
+        """The page that is due, if any; due again 250 ms later unless answered."""
+        if self._reading is None or self._ask_at > now_ns:
+            return []
+        self._ask_at = now_ns + ASK_AGAIN_NS
+        event = StateAsk(self._reading.after, self._consent)
+        return [Ask(subjects.ask(subjects.REGISTRY), event, StatePage)]
+
+    def next_deadline(self) -> MonotonicNs | None:
+        return None if self._reading is None else MonotonicNs(self._ask_at)
+
+    # within
+
+    def _begin(self, epoch: int, now_ns: MonotonicNs) -> None:
+        self.epoch = epoch
+        self._number = None
+        self._read(now_ns)
+
+    def _read(self, now_ns: MonotonicNs) -> None:
+        self._reading = _Reading()
+        self._ask_at = now_ns
+
+    def _finish(self, reading: _Reading, now_ns: MonotonicNs) -> list[RegistryChange]:
+        """Compare what was read, and the messages on top of it, with what stood."""
+        assert reading.number is not None
+        number, hole = reading.number, False
+        silent: list[RegistryChange] = []
+        for event in sorted(reading.log, key=_number_of):
+            if event.number <= reading.number:
+                continue  # the pages have it
+            self._apply(event, reading.identities, reading.states, silent)
+            hole = hole or event.number > number + 1
+            if not hole:
+                number = max(number, event.number)
+        changes: list[RegistryChange] = []
+        gone = [c for c in self._identities if c not in reading.identities]
+        for citizen in gone:
+            del self._identities[citizen]
+            self._states.pop(citizen, None)
+            changes.append(CitizenForgotten(citizen))
+        for identity in reading.identities.values():
+            if self._identities.get(identity.citizen) != identity:
+                self._identities[identity.citizen] = identity
+                changes.append(IdentityKnown(identity))
+        for citizen in [c for c in self._states if c not in reading.states]:
+            del self._states[citizen]
+            changes.append(CitizenForgotten(citizen))
+        for state in reading.states.values():
+            if self._states.get(state.citizen) != state:
+                self._states[state.citizen] = state
+                changes.append(ConsentKnown(state, None))
+        self._number = number
+        self._reading = None
+        if hole:
+            self._read(now_ns)
+        else:
+            self.complete = True
+            changes.append(RegistryCompleted(self.epoch))
+        return changes
+
+    def _apply(
+        self,
+        event: _Recorded,
+        identities: dict[bytes, Identity],
+        states: dict[bytes, ConsentState],
+        changes: list[RegistryChange],
+    ) -> None:
+        match event:
+            case IdentityRecorded():
+                if identities.get(event.identity.citizen) != event.identity:
+                    identities[event.identity.citizen] = event.identity
+                    changes.append(IdentityKnown(event.identity))
+            case ConsentRecorded():
+                known = states.get(event.state.citizen)
+                if self._consent and (known is None or known.counter < event.state.counter):
+                    states[event.state.citizen] = event.state
+                    changes.append(ConsentKnown(event.state, event.record))
+            case ConsentRefused():
+                changes.append(ConsentNotTaken(event.citizen, event.payload_hash))
+
+
+class _Reading:
+    """A reading of the registry's pages under way."""
+
+    __slots__ = ("after", "identities", "log", "number", "states")
+
+    def __init__(self) -> None:
+        self.after: bytes | None = None
+        self.number: int | None = None
+        """Of the first page: what came later is in `log`."""
+        self.identities: dict[bytes, Identity] = {}
+        self.states: dict[bytes, ConsentState] = {}
+        self.log: list[_Recorded] = []
+
+
+def _number_of(event: _Recorded) -> int:
+    return event.number
