@@ -1,0 +1,78 @@
+"""One NATS connection, with the two short cuts that the benchmark asked for.
+
+nats-py keeps what it is good at: hand-shake, nkeys, pings, reconnecting, parsing, re-subscribing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import nats.aio.client
+
+Receive = Callable[[str, str | None, bytes, bytes | None], None]
+"""subject, reply subject, payload, raw headers."""
+
+RECONNECT_S = 0.1
+PING_S = 2
+PINGS_OUTSTANDING_MAX = 2
+"""A silent broker is given up after PING_S × (PINGS_OUTSTANDING_MAX + 1) s."""
+CONNECT_S_MAX = 2
+
+
+class Connection(nats.aio.client.Client):
+    """nats-py's client; messages reach their receiver within the turn that parsed them, and
+    published bytes go straight to the transport.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._receivers: dict[int, Receive] = {}
+
+    async def listen(self, subject: str, queue: str, receive: Receive) -> int:
+        """Subscribe; returns the subscription's number. `receive` is called from the read loop, and
+        must not raise: nats-py's read loop would log that and die silently.
+        """
+        # registered before the broker can know of it; subscribe() takes the next number at once
+        number: int = self._sid + 1
+        self._receivers[number] = receive
+        # a future instead of a callback: nats-py starts no queue and no task for it
+        subscription = await self.subscribe(
+            subject, queue=queue, future=asyncio.get_running_loop().create_future()
+        )
+        assert subscription._id == number  # noqa: SLF001
+        return number
+
+    async def unlisten(self, number: int) -> None:
+        self._receivers.pop(number, None)
+        subscription = self._subs.get(number)
+        if subscription is not None and not self.is_closed:
+            await subscription.unsubscribe()
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        receive = self._receivers.get(sid)
+        if receive is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+            return
+        receive(subject.decode(), reply.decode() or None, data, headers or None)
+
+    @property
+    def is_writable(self) -> bool:
+        """Connected, with a transport that takes bytes."""
+        if not self.is_connected:
+            return False
+        writer = getattr(self._transport, "_io_writer", None)
+        return writer is not None and not writer.transport.is_closing()
+
+    def write(self, command: bytes) -> int:
+        """Hand bytes to the transport; returns how many it holds unsent. Only while `is_writable`."""
+        writer: asyncio.StreamWriter = self._transport._io_writer  # type: ignore[union-attr]  # noqa: SLF001
+        writer.transport.write(command)
+        return writer.transport.get_write_buffer_size()
+
+    async def wait_written(self) -> None:
+        """Until the transport's buffer is low again. Raises: OSError when the connection is lost."""
+        assert self._transport is not None
+        await self._transport.drain()  # type: ignore[no-untyped-call]
