@@ -16,6 +16,7 @@ from shared.consent.decision import (
     limit_for,
     next_expiry,
     preview,
+    read_record,
 )
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "narrows",
     "next_expiry",
     "preview",
+    "read_record",
     "widens",
 ]

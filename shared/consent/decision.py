@@ -7,9 +7,9 @@ withheld. An entry is live while `now_ms < until_ms`.
 
 from __future__ import annotations
 
-from typing import NamedTuple, assert_never
+from typing import NamedTuple, assert_never, cast
 
-from shared.codec import ZERO_HASH, Refused
+from shared.codec import ZERO_HASH, Refused, decode_canonical
 from shared.contracts.records import (
     Audience,
     ConsentException,
@@ -68,6 +68,11 @@ def index_of(state: ConsentState) -> Index:
         del _indexed[next(iter(_indexed))]
     _indexed[id(state)] = (state, index)
     return index
+
+
+def read_record(payload: bytes) -> ConsentRecord:
+    """A consent record from its canonical payload. Raises: as `shared.codec.decode_canonical`."""
+    return decode_canonical(payload, cast("type[ConsentRecord]", ConsentRecord))
 
 
 def empty_state(citizen: bytes) -> ConsentState:
