@@ -38,6 +38,7 @@ oldest are dropped and counted as `full`; their readers see a hole in the number
 TRANSPORT_BYTES_HIGH = 256 * 1024
 """Above this the transport is left alone until it is low again; what waits here can be dropped."""
 _FLUSH_S_MAX = 5
+_INBOX = "_INBOX."
 
 
 class Subscription:
@@ -75,7 +76,7 @@ class Bus:
         self._all_sent = asyncio.Event()
         self._all_sent.set()
         self._events: asyncio.Queue[BaseException | str] = asyncio.Queue()
-        self._inbox = f"_INBOX.{instance}.{os.urandom(6).hex()}."
+        self._inbox = f"{_INBOX}{instance}.{os.urandom(6).hex()}."
         self._answers: dict[str, OnMessage] = {}
         self._inbox_open = False
         self._asked = 0
@@ -243,6 +244,11 @@ class Bus:
             except Refused:
                 self.counts.undecodable[_family(subject)] += 1
                 return
+            if reply is not None and not reply.startswith(_INBOX):
+                # an asker must not have us write on a subject that is only ours: an answer goes to
+                # an inbox or nowhere
+                self.counts.dropped["reply"] += 1
+                reply = None
             try:
                 on_event(subject, event, reply)
             except Exception as error:  # noqa: BLE001  (message boundary: the supervised task raises it)
