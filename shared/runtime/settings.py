@@ -33,14 +33,19 @@ def read_settings(
     """The settings of one service. Raises: SettingsRefused."""
     values = _from_file(service, settings_type, config) if config is not None else {}
     values |= _from_environment(service, settings_type, environment)
+    missing = [
+        field.name
+        for field in dataclasses.fields(settings_type)  # type: ignore[arg-type]
+        if field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise SettingsRefused(f"{service}: {', '.join(missing)} is missing, and has no default")
     try:
         return settings_type(**values)
     except ValueError as error:
         raise SettingsRefused(f"{service}: {error}") from None
-    except TypeError as error:  # a field without default that nobody gave
-        raise SettingsRefused(
-            f"{service}: {error}".replace(f"{settings_type.__name__}.", "")
-        ) from None
 
 
 def describe(settings: Any) -> dict[str, object]:
