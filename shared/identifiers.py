@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Annotated, NewType
 
 import msgspec
@@ -49,3 +51,13 @@ def slots_of(ordinal: int, replicas: int) -> tuple[int, ...]:
     """The slots that the `ordinal`-th of `replicas` owners holds (`slot % replicas == ordinal`)."""
     assert 0 <= ordinal < replicas <= SLOTS
     return tuple(range(ordinal, SLOTS, replicas))
+
+
+def slug_of(name: str) -> str:
+    """A sanctuary's name as a slug: "Emotive Commons" → `emotive-commons`. A slug is its own slug."""
+    return re.sub(r"[^a-z0-9]+", "-", name.casefold()).strip("-")
+
+
+def sanctuary_of_slug(slug: str) -> SanctuaryId:
+    """A seeded sanctuary's id: the first 16 bytes of SHA-256 of `synchronia/sanctuary/` ‖ slug."""
+    return SanctuaryId(hashlib.sha256(b"synchronia/sanctuary/" + slug.encode()).digest()[:16])

@@ -1,0 +1,233 @@
+"""A citizen's own consent chain as its client extends it. Pure.
+
+Records are built on the newest head, in-flight ones included, so that a withdrawal never waits for a
+grant's answer; a refusal of one rebuilds those behind it. A record is repeated, byte for byte, until
+it is `recorded`; a withdrawal until it is also `acted`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from shared.codec import ZERO_HASH, Refused, decode, encode, sha256
+from shared.contracts.client import Chain, Record
+from shared.contracts.records import (
+    Audience,
+    ConsentException,
+    ConsentRecord,
+    Grant,
+    Purpose,
+    RecordKind,
+    Signed,
+    Tier,
+    Withdrawal,
+)
+from shared.identifiers import CitizenId, MonotonicNs, WallMs
+from shared.identity import Signer
+
+REPEAT_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class InFlight:
+    ref: int
+    draft: ConsentRecord
+    counter: int = 0
+    signed: Signed | None = None
+    head: bytes = ZERO_HASH
+    is_acted: bool = False
+    is_recorded: bool = False
+    due_ns: MonotonicNs | None = None
+
+    @property
+    def is_withdrawal(self) -> bool:
+        return isinstance(self.draft, Withdrawal)
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_recorded and (self.is_acted or not self.is_withdrawal)
+
+
+class ConsentChain:
+    """`counter` and `head` are the newest recorded ones; nil while unknown (ask for the chain)."""
+
+    def __init__(self, identity: Signer, device: Signer) -> None:
+        self.counter: int | None = None
+        self.head = ZERO_HASH
+        self.records: tuple[Signed, ...] = ()
+        self.in_flight: dict[int, InFlight] = {}
+        self._identity = identity
+        self._device = device
+
+    @property
+    def epoch(self) -> int:
+        """What samples state: a grant counts once recorded, a narrowing from its signing on, so that
+        a fanout that has not heard of it delivers nothing.
+        """
+        narrowed = [each.counter for each in self.in_flight.values() if each.is_withdrawal]
+        return max([self.counter or 0, *narrowed])
+
+    @property
+    def is_wanted(self) -> bool:
+        """Records wait for the chain's head."""
+        return self.counter is None
+
+    def add(self, ref: int, draft: ConsentRecord) -> None:
+        self.in_flight[ref] = InFlight(ref, draft)
+
+    def build(self, citizen: CitizenId, city: bytes) -> None:
+        """Number and sign every record that is not yet, once the head is known."""
+        if self.counter is None:
+            return
+        counter, head = self.counter, self.head
+        for each in self.in_flight.values():
+            if each.is_recorded:
+                continue
+            if each.signed is None:
+                each.counter = counter + 1
+                record = msgspec.structs.replace(
+                    each.draft, citizen=citizen, counter=each.counter, previous=head
+                )
+                payload = encode(record)
+                # a device may narrow; what may widen needs the person's own key
+                signer = self._device if each.is_withdrawal else self._identity
+                each.signed = signer.sign_record(RecordKind.CONSENT, city, payload)
+                each.head = sha256(payload)
+                each.due_ns = None
+            counter, head = each.counter, each.head
+
+    def due(self, now_ns: MonotonicNs) -> list[Record]:
+        """Records to send now, for the first time or again, in the chain's order."""
+        out = []
+        for each in self.in_flight.values():
+            if each.signed is not None and (each.due_ns is None or now_ns >= each.due_ns):
+                each.due_ns = MonotonicNs(now_ns + REPEAT_NS)
+                out.append(Record(each.ref, each.signed))
+        return out
+
+    def next_deadline(self) -> MonotonicNs | None:
+        return min(
+            (each.due_ns or MonotonicNs(0) for each in self.in_flight.values() if each.signed),
+            default=None,
+        )
+
+    def disconnected(self) -> None:
+        """Everything in flight is repeated at once on the next socket."""
+        for each in self.in_flight.values():
+            each.due_ns = None
+
+    def acted(self, counter: int) -> InFlight | None:
+        for ref, each in self.in_flight.items():
+            if each.signed is not None and each.counter == counter:
+                each.is_acted = True
+                if each.is_done:
+                    del self.in_flight[ref]
+                return each
+        return None
+
+    def recorded(self, ref: int, counter: int, head: bytes) -> InFlight | None:
+        if self.counter is None or counter > self.counter:
+            self.counter, self.head = counter, head
+        each = self.in_flight.get(ref)
+        if each is not None:
+            each.is_recorded = True
+            if each.is_done:
+                del self.in_flight[ref]
+        return each
+
+    def broken(self) -> None:
+        """The head moved without us (another device): unsign what is in flight, ask for the chain."""
+        self.counter = None
+        for each in self.in_flight.values():
+            if not each.is_recorded:
+                each.signed = None
+
+    def refused(self, ref: int) -> None:
+        """This record will not be taken; those behind it are rebuilt without it."""
+        self.in_flight.pop(ref, None)
+        for each in self.in_flight.values():
+            if each.ref > ref and not each.is_recorded:
+                each.signed = None
+
+    def learned(self, chain: Chain) -> list[InFlight]:
+        """The head as the registry holds it. Returns those of ours that turn out to be recorded."""
+        self.counter, self.head, self.records = chain.counter, chain.head, chain.records
+        durable = {sha256(record.payload) for record in chain.records}
+        found = []
+        for ref, each in list(self.in_flight.items()):
+            if each.signed is not None and each.head in durable and not each.is_recorded:
+                each.is_recorded = True
+                found.append(each)
+                if each.is_done:
+                    del self.in_flight[ref]
+        return found
+
+
+def grant_draft(
+    sanctuary: bytes | None,
+    tier: Tier,
+    *,
+    audience: Audience = Audience.MEMBERS,
+    purpose: Purpose = Purpose.LIVE,
+    until_ms: WallMs | None = None,
+    now_ms: WallMs,
+) -> Grant:
+    return Grant(bytes(16), 0, ZERO_HASH, now_ms, sanctuary, audience, tier, purpose, until_ms)
+
+
+def exception_draft(
+    sanctuary: bytes | None,
+    person: bytes,
+    tier: Tier,
+    *,
+    until_ms: WallMs | None = None,
+    now_ms: WallMs,
+) -> ConsentException:
+    return ConsentException(bytes(16), 0, ZERO_HASH, now_ms, sanctuary, person, tier, until_ms)
+
+
+def withdrawal_draft(
+    sanctuary: bytes | None,
+    *,
+    audience: Audience | None = None,
+    purpose: Purpose | None = None,
+    now_ms: WallMs,
+) -> Withdrawal:
+    return Withdrawal(bytes(16), 0, ZERO_HASH, now_ms, sanctuary, audience, purpose)
+
+
+def read_records(records: tuple[Signed, ...]) -> list[ConsentRecord]:
+    """A chain's records, oldest first; ends before the first that does not follow its predecessor."""
+    read: list[ConsentRecord] = []
+    previous: bytes | None = None
+    for signed in records:
+        try:
+            record: ConsentRecord = decode(signed.payload, ConsentRecord)  # type: ignore[arg-type]
+        except Refused:
+            break
+        if previous is not None and record.previous != previous:
+            break
+        read.append(record)
+        previous = sha256(signed.payload)
+    return read
+
+
+def standing_grant(
+    records: tuple[Signed, ...], sanctuary: bytes, audience: Audience, purpose: Purpose
+) -> Grant | None:
+    """The grant that stands in exactly this sanctuary's scope, if any (expiry is the reader's)."""
+    found: Grant | None = None
+    for record in read_records(records):
+        if isinstance(record, Grant):
+            scope = (record.sanctuary, record.audience, record.purpose)
+            if scope == (sanctuary, audience, purpose):
+                found = record
+        elif isinstance(record, Withdrawal) and (
+            record.sanctuary in {None, sanctuary}
+            and record.audience in {None, audience}
+            and record.purpose in {None, purpose}
+        ):
+            found = None
+    return found
