@@ -1,7 +1,3 @@
-"""Fixtures that every kind of test may ask for."""
+"""Fixtures that more than one kind of test shares live in `tests/support`, by name."""
 
-from __future__ import annotations
-
-from tests.support.broker import broker
-
-__all__ = ["broker"]
+pytest_plugins = ("tests.support.broker", "tests.support.city")

@@ -136,7 +136,3 @@ def main() -> None:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"synchronia: {text} ({TRACEBACK_VARIABLE}=1 says more)", file=sys.stderr)
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
