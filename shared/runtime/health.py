@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -45,9 +46,9 @@ class _Door(asyncio.Protocol):
         self._head = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timeout = asyncio.get_running_loop().call_later(_HEAD_S_MAX, transport.abort)
+        # uvloop's transports are asyncio's by behaviour, not by class
+        self._transport = cast("asyncio.Transport", transport)
+        self._timeout = asyncio.get_running_loop().call_later(_HEAD_S_MAX, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self._head += data
