@@ -86,9 +86,14 @@ class OpenStrand(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpeningsAsk(msgspec.Struct, frozen=True, array_like=True, tag="openings ask/1"):
-    """fanout → `ask.ingest.<slot>`, answered with `Openings` on the asker's inbox."""
+    """fanout → `ask.ingest.<slot>`, answered with `Openings` on the asker's inbox.
+
+    `epoch` is the highest of this slot that the asker has seen (−1: none): an owner with a lower one
+    has been superseded, and ends itself.
+    """
 
     slot: int
+    epoch: int = -1
 
 
 class Openings(msgspec.Struct, frozen=True, array_like=True, tag="openings/1"):

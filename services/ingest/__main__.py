@@ -1,0 +1,9 @@
+"""`python -m services.ingest`: one ingest process."""
+
+import sys
+
+from services.ingest.service import start
+from services.ingest.settings import IngestSettings
+from shared.runtime import run
+
+sys.exit(run("ingest", IngestSettings, start))
