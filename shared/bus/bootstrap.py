@@ -36,6 +36,7 @@ async def ensure_streams(url: str, bootstrap_seed: Path | None, *, replicas: int
             error_cb=ignore,
         )
     except (OSError, nats.errors.Error) as error:
+        await connection.abandon()
         raise NoBroker(f"no broker at {url}: {error}") from None
     try:
         streams = connection.jetstream(timeout=_BOOTSTRAP_S_MAX)

@@ -133,7 +133,11 @@ class Bus:
                 )
                 await bus._connection.listen(f"{bus._inbox}*", "", bus._receive_answer)
                 bus._inbox_open = True
+        except NoBroker:
+            await bus._connection.abandon()
+            raise
         except TimeoutError:
+            await bus._connection.abandon()
             reason = str(last[0]) if last else "no answer"
             raise NoBroker(f"no broker at {url} within {deadline_s:g} s: {reason}") from None
         except OSError as error:
@@ -236,9 +240,14 @@ class Bus:
         what is not yet read waits in the socket, at most 64 kB in this process.
         """
 
-        def receive(subject: str, reply: str | None, payload: bytes, _: bytes | None) -> None:
+        def receive(subject: str, reply: str | None, payload: bytes, headers: bytes | None) -> None:
             self.counts.received += 1
             self.counts.received_bytes += len(payload)
+            if headers is not None:
+                # ours never carry any: it is JetStream's own, sent here because somebody who may
+                # ask it gave this subject for the answer
+                self.counts.undecodable[_family(subject)] += 1
+                return
             try:
                 event = decode(payload, kind)
             except Refused:
@@ -265,9 +274,12 @@ class Bus:
         """
 
         def answered(payload: bytes, headers: bytes | None) -> bool:
-            if jetstream.read_headers(headers)[0]:
-                self.counts.asks_unanswered += 1  # 503: nobody listens
-                return True
+            if headers is not None:
+                if jetstream.read_headers(headers)[0]:  # 503: nobody listens
+                    self.counts.asks_unanswered += 1
+                    return True
+                self.counts.undecodable["_INBOX"] += 1  # JetStream's, as above
+                return False
             try:
                 event = decode(payload, ask.answer)
             except Refused:
@@ -288,7 +300,7 @@ class Bus:
         """
         async with asyncio.timeout(timeout_s):
             payload, headers = await self.request_bytes(subject, encode(event), timeout_s=timeout_s)
-            if jetstream.read_headers(headers)[0]:  # 503: nobody listens
+            if headers is not None:  # 503, nobody listens; or JetStream's, as above
                 await asyncio.get_running_loop().create_future()
         return decode(payload, answer_kind)
 

@@ -6,6 +6,7 @@ nats-py keeps what it is good at: hand-shake, nkeys, pings, reconnecting, parsin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import nats.aio.client
@@ -57,6 +58,13 @@ class Connection(nats.aio.client.Client):
             await super()._process_msg(sid, subject, reply, data, headers)
             return
         receive(subject.decode(), reply.decode() or None, data, headers or None)
+
+    async def abandon(self) -> None:
+        """Give up a connection that was never established: nats-py leaves its socket open then."""
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(OSError):
+                await self._transport.wait_closed()  # type: ignore[no-untyped-call]
 
     @property
     def is_writable(self) -> bool:
