@@ -8,7 +8,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from services.city.journal import Journal
@@ -35,6 +36,7 @@ class Child:
         journal: Journal,
         show: Callable[[str], None],
         changed: Callable[[], None],
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.pid: int | None = None
@@ -43,6 +45,7 @@ class Child:
         self._journal = journal
         self._show = show
         self._changed = changed
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._over = asyncio.Event()
@@ -110,7 +113,12 @@ class Child:
                     stdout=says,
                     stderr=says,
                     pass_fds=(beats,),
-                    env={**os.environ, HEARTBEAT_VARIABLE: str(beats), "PYTHONUNBUFFERED": "1"},
+                    env={
+                        **os.environ,
+                        **self._environment,
+                        HEARTBEAT_VARIABLE: str(beats),
+                        "PYTHONUNBUFFERED": "1",
+                    },
                     # Its own session: Ctrl-C reaches the supervisor alone, which ends all in order.
                     start_new_session=True,
                     preexec_fn=die_with(os.getpid()),

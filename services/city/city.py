@@ -118,6 +118,7 @@ class City:
             journal=Journal(self._state.logs / f"{name}.log", name, show=self._say),
             show=self._say,
             changed=lambda: self._write_running(broker),
+            environment={"SYNCHRONIA_GATEWAY_PORT": str(self._port)},
         )
         self._children.append(child)
         group.create_task(child.live())
@@ -171,7 +172,7 @@ class City:
             if not await is_ready(port):
                 return f"{service} is not ready"
         if self._settings.whole and not self._settings.empty:
-            return await sample_comes_back(self.url, self._state.root / "probe.json")
+            return await sample_comes_back(self.url, self._state.citizens)
         return ""
 
     def _announce(self) -> None:

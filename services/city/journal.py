@@ -14,7 +14,7 @@ LINE_BYTES_MAX: Final = 16 * 1024
 SHORT_CHARACTERS_MAX: Final = 160
 LOUD: Final = frozenset({"warning", "error", "critical"})
 _STANDARD: Final = frozenset(
-    {"event", "level", "timestamp", "at", "logger", "service", "instance", "exception"}
+    {"event", "level", "timestamp", "at", "logger", "service", "instance", "exception", "where"}
 )
 
 
