@@ -15,6 +15,7 @@ from services.city.probe import is_ready, sample_comes_back
 from services.city.settings import SEEDS, Settings
 from services.city.state import CannotStartError, State, check_port, free_port
 from services.city.vigil import Vigil
+from shared.bus.permissions import seed_path
 from shared.cli import running
 from shared.cli.running import RunningCity, RunningService
 from shared.runtime.clock import monotonic_ns, pause
@@ -143,7 +144,7 @@ class City:
             "--ordinal": "0",
             "--replicas": "1",
             "--nats": broker.url,
-            "--keys": str(broker.keys),
+            "--keys": str(seed_path(broker.keys, instance)),
             "--state": str(self._state.root),
             "--metrics-port": str(health),
         }

@@ -33,13 +33,20 @@ class ProcessSettings:
     replicas: int
     nats_url: str
     keys_dir: Path | None
-    """Holds `<instance>.nk`; None only for a broker without keys."""
+    """Holds `<instance>.nk`, or is that file; None only for a broker without keys."""
     metrics_host: str
     metrics_port: int | None
     """None: no endpoint; 0: a free port, which the log tells."""
     state_dir: Path
     config: Path | None
     heartbeat_fd: int | None
+
+    @property
+    def seed(self) -> Path | None:
+        """The file of this instance's own key."""
+        if self.keys_dir is None or self.keys_dir.is_file():
+            return self.keys_dir
+        return self.keys_dir / f"{self.instance}.nk"
 
     def __post_init__(self) -> None:
         if not _INSTANCE.fullmatch(self.instance):
@@ -72,7 +79,7 @@ def read_arguments(
         ("ordinal", None, "its place among the replicas (default: the number in its name, or 0)"),
         ("replicas", "1", "how many there are (default 1)"),
         ("nats", "nats://127.0.0.1:4222", "the broker's address (default nats://127.0.0.1:4222)"),
-        ("keys", None, "directory with <instance>.nk, this instance's key"),
+        ("keys", None, "this instance's key, or a directory with it as <instance>.nk"),
         ("metrics-host", "127.0.0.1", "where /livez, /readyz and /metrics listen"),
         ("metrics-port", None, "their port; 0 takes a free one (default: none)"),
         ("state", ".synchronia", "directory for what outlives the process"),

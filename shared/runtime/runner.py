@@ -174,11 +174,10 @@ async def _serve(
         loop.add_signal_handler(number, _on_signal, stopping)
     log.info("starting", process=describe(process), settings=describe(settings))
 
-    seed = None if process.keys_dir is None else process.keys_dir / f"{process.instance}.nk"
     collector = BusCollector(registry)
     buses = []
     for connection in ("bus", "control"):
-        bus = await Bus.connect(process.instance, process.nats_url, seed=seed, log=log)
+        bus = await Bus.connect(process.instance, process.nats_url, seed=process.seed, log=log)
         collector.add(connection, bus.counts, lambda bus=bus: bus.waiting_bytes)
         buses.append(bus)
     server = None
