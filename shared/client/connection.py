@@ -32,6 +32,8 @@ BACKOFF_S_MAX = 5.0
 SLOW_DOWN_S = 5.0
 """What TOO_FAST and TOO_MANY_CONNECTIONS ask for."""
 HELLO_WAIT_S = 5.0
+FAREWELL_S_MAX = 0.5
+"""How long what was sent last may take to leave, before the socket is closed whatever it holds."""
 SERVER_FRAME_BYTES_MAX = 16 * 1024 * 1024
 """A snapshot of a full room with long notes; the gateway's own bounds lie far below."""
 
@@ -257,3 +259,5 @@ class Connection:
         if self._transport is not None:
             self._transport.send_close()
             self._transport.disconnect()
+            later = asyncio.get_running_loop().call_later
+            later(FAREWELL_S_MAX, self._transport.disconnect, False)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from shared.codec import ZERO_HASH, Refused, decode, encode, sha256
+from shared.codec import ZERO_HASH, Refused, encode, sha256
+from shared.consent import empty_state, fold, read_record
 from shared.contracts.client import Chain, Record
 from shared.contracts.records import (
     Audience,
@@ -24,6 +25,7 @@ from shared.contracts.records import (
     Tier,
     Withdrawal,
 )
+from shared.contracts.registry import ConsentState
 from shared.identifiers import CitizenId, MonotonicNs, WallMs
 from shared.identity import Signer
 
@@ -198,36 +200,15 @@ def withdrawal_draft(
     return Withdrawal(bytes(16), 0, ZERO_HASH, now_ms, sanctuary, audience, purpose)
 
 
-def read_records(records: tuple[Signed, ...]) -> list[ConsentRecord]:
-    """A chain's records, oldest first; ends before the first that does not follow its predecessor."""
-    read: list[ConsentRecord] = []
-    previous: bytes | None = None
+def folded(citizen: bytes, records: tuple[Signed, ...]) -> ConsentState:
+    """A chain's state, by the same fold that the city decides with; ends before a record that does
+    not follow its predecessor.
+    """
+    state = empty_state(citizen)
     for signed in records:
         try:
-            record: ConsentRecord = decode(signed.payload, ConsentRecord)  # type: ignore[arg-type]
+            record = read_record(signed.payload)
+            state = fold(state, record, sha256(signed.payload))
         except Refused:
             break
-        if previous is not None and record.previous != previous:
-            break
-        read.append(record)
-        previous = sha256(signed.payload)
-    return read
-
-
-def standing_grant(
-    records: tuple[Signed, ...], sanctuary: bytes, audience: Audience, purpose: Purpose
-) -> Grant | None:
-    """The grant that stands in exactly this sanctuary's scope, if any (expiry is the reader's)."""
-    found: Grant | None = None
-    for record in read_records(records):
-        if isinstance(record, Grant):
-            scope = (record.sanctuary, record.audience, record.purpose)
-            if scope == (sanctuary, audience, purpose):
-                found = record
-        elif isinstance(record, Withdrawal) and (
-            record.sanctuary in {None, sanctuary}
-            and record.audience in {None, audience}
-            and record.purpose in {None, purpose}
-        ):
-            found = None
-    return found
+    return state

@@ -162,6 +162,8 @@ class Session:
         """Every strand that may still be asked about, by id."""
         self.clock_offset_ms = 0
         """Added to stamps after the city refused one for skew."""
+        self.declined: dict[int, str] = {}
+        """Consent records that were refused for good, by ref, with the reason."""
         self._random_bytes = random_bytes
         self._requests: dict[int, _Request] = {}
         self._ref = 0
@@ -199,6 +201,10 @@ class Session:
             self._say_seal(sanctuary, writer.strand, writer.close(now_ms))
             self._will_release(seat, writer, now_ms)
         seat.writer, seat.is_open = None, False
+
+    def has_seat(self, sanctuary: bytes) -> bool:
+        seat = self.seats.get(sanctuary)
+        return seat is not None and seat.is_joined
 
     def can_feel(self, sanctuary: bytes) -> bool:
         seat = self.seats.get(sanctuary)
@@ -682,6 +688,7 @@ class Session:
             self.chain.broken()
         elif reason not in _PASSING:
             self.chain.refused(message.ref)
+            self.declined[message.ref] = reason
             events.append(RecordDeclined(message.ref, reason, message.meaning))
         self._send_records(now_ns)
 
