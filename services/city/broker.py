@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -35,7 +35,7 @@ class ForeignBroker:
         self.url = url
         self.keys = keys
 
-    async def prepare(self, instances: list[str]) -> None:
+    async def prepare(self, instances: Sequence[str]) -> None:
         """Streams and buckets. Raises: CannotStartError."""
         for instance in instances:
             if not seed_path(self.keys, instance).exists():
@@ -92,7 +92,7 @@ class EmbeddedBroker:
     def start(self, group: asyncio.TaskGroup) -> None:
         self._task = group.create_task(self._live())
 
-    async def prepare(self, instances: list[str]) -> None:
+    async def prepare(self, instances: Sequence[str]) -> None:
         """Until it answers for the first time. Raises: CannotStartError."""
         del instances  # theirs were made with the configuration
         await self._first.wait()

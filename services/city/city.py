@@ -12,7 +12,7 @@ from services.city.broker import Broker, EmbeddedBroker, ForeignBroker
 from services.city.child import Child
 from services.city.journal import Journal
 from services.city.probe import is_ready, sample_comes_back
-from services.city.settings import SEEDS, Settings
+from services.city.settings import CITIZENS, SEEDS, Settings
 from services.city.state import CannotStartError, State, check_port, free_port
 from services.city.vigil import Vigil
 from shared.bus.permissions import seed_path
@@ -97,8 +97,8 @@ class City:
                 self._add(group, broker, f"{service}-0", self._service(service, broker), beats=True)
             await self._wait_ready()
             self._announce()
-            if self._settings.whole and not self._settings.empty:
-                self._add(group, broker, "citizens", self._citizens, beats=False)
+            if self._settings.with_citizens:
+                self._add(group, broker, CITIZENS, self._citizens, beats=False)
         except CannotStartError as error:
             self._failure = error
             self._stop.set()
@@ -136,8 +136,8 @@ class City:
             },
         ).write(self._state.root)
 
-    def _service(self, service: str, broker: Broker) -> Callable[[], Sequence[str]]:
-        instance = f"{service}-0"
+    def _service(self, instance: str, broker: Broker) -> Callable[[], Sequence[str]]:
+        service = instance.rpartition("-")[0]
         health = self._health[instance] = free_port()
         options = {
             "--instance": instance,
@@ -178,7 +178,7 @@ class City:
 
     def _announce(self) -> None:
         if not self._settings.with_gateway:
-            self._say(f"ready: {', '.join(self._settings.services)}")
+            self._say(f"ready: {', '.join(self._settings.instances)}")
             return
         self._say(f"ready {self.url}")
         if self._settings.empty or not self._settings.whole:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from services.city.city import City
-from services.city.settings import Settings
+from services.city.settings import CITIZENS, Settings
 from services.city.state import CannotStartError
 from shared.subjects import SERVICES
 
@@ -34,8 +34,11 @@ def up(
         bool, typer.Option("--empty", help="No seeds: no rooms, no scripted citizens.")
     ] = False,
     services: Annotated[
-        str, typer.Option(help="Which services to run here, with commas between.")
-    ] = ",".join(SERVICES),
+        str,
+        typer.Option(
+            help="Which to run here, with commas between; `citizens` are the scripted ones."
+        ),
+    ] = ",".join((*SERVICES, CITIZENS)),
     nats: Annotated[
         str | None, typer.Option(help="Use this broker (nats://host:port) and start none.")
     ] = None,

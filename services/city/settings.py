@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shared.subjects import GATEWAY, SERVICES
 
+CITIZENS = "citizens"
 SEEDS = Path(__file__).resolve().parents[2] / "seeds"
 
 
@@ -19,7 +20,8 @@ class Settings:
     state: Path = Path(".synchronia")
     empty: bool = False
     """No seeds: a charter, no rooms, no scripted citizens."""
-    services: tuple[str, ...] = SERVICES
+    services: tuple[str, ...] = (*SERVICES, CITIZENS)
+    """Which to run here; the scripted citizens are one of them."""
     nats: str | None = None
     """A broker that runs elsewhere; nil: an embedded one."""
     keys: Path | None = None
@@ -32,8 +34,8 @@ class Settings:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"--port takes 0 to 65535, not {self.port}")
         for name in self.services:
-            if name not in SERVICES:
-                known = ", ".join(SERVICES)
+            if name not in {*SERVICES, CITIZENS}:
+                known = ", ".join((*SERVICES, CITIZENS))
                 raise ValueError(f"--services knows {known}; not {name!r}")
         if not self.services or len(set(self.services)) != len(self.services):
             raise ValueError("--services takes each service once, and at least one")
@@ -45,7 +47,16 @@ class Settings:
     @property
     def whole(self) -> bool:
         """Whether a sample could go all the way."""
-        return set(self.services) == set(SERVICES)
+        return set(self.services) >= set(SERVICES)
+
+    @property
+    def with_citizens(self) -> bool:
+        """They need rooms to speak in, and a gateway to speak to."""
+        return CITIZENS in self.services and self.with_gateway and not self.empty
+
+    @property
+    def instances(self) -> tuple[str, ...]:
+        return tuple(f"{name}-0" for name in self.services if name in SERVICES)
 
     @property
     def with_gateway(self) -> bool:
