@@ -7,6 +7,7 @@ import os
 from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Annotated, Any
 
 import msgspec
@@ -107,8 +108,13 @@ class Errand(Visit):
         self._store, self._name = store, name
         self.session.releases = store.load_releases(name)
 
-    async def __aexit__(self, *error: object) -> None:
-        await super().__aexit__(*error)
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, traceback)
         self._store.save(self.session.keyring, self._name)
         self._store.save_releases(self.session.releases, self._name)
 

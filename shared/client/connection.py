@@ -104,6 +104,8 @@ class Connection:
         self.is_stopped = False
         self.is_reachable: bool | None = None
         """Whether the last attempt got as far as a WebSocket."""
+        self.attempts_failed = 0
+        """In a row."""
         self.connects = 0
         self.unreadable = 0
         self._url = live_url(url)
@@ -148,8 +150,10 @@ class Connection:
             )
         except (OSError, WSError, TimeoutError):
             self.is_reachable = False
+            self.attempts_failed += 1
             return None
         self.is_reachable = True
+        self.attempts_failed = 0
         asyncio.get_running_loop().call_later(HELLO_WAIT_S, self._leave_if_silent, transport)
         await transport.wait_disconnected()
         return socket.close_code if isinstance(socket, _Socket) else None

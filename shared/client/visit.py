@@ -25,6 +25,8 @@ from shared.identifiers import MonotonicNs, WallMs
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 ANSWER_S_MAX = 10.0
+ATTEMPTS_MAX = 4
+"""An errand gives up when nobody has answered this often (some 0.5 s): no city is there."""
 
 
 class ErrandFailed(Exception):  # noqa: N818  (an outcome; the sentence is for a person)
@@ -107,6 +109,8 @@ class Visit:
                 while not met():
                     if self.failure is not None:
                         raise ErrandFailed(str(self.failure))
+                    if self.connection.attempts_failed >= ATTEMPTS_MAX:
+                        raise ErrandFailed(self.trouble())
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
