@@ -1,0 +1,106 @@
+"""Snapshots: what a member since the beginning holds of a room, for one who enters now."""
+
+from __future__ import annotations
+
+from services.fanout.core.city import closeness
+from services.fanout.core.presences import Presence, View
+from services.fanout.core.rooms import Room
+from services.fanout.core.streams import Stream, deliveries
+from shared.contracts.fanout import Enter, EnterPublic, Segment, StrandNumber
+from shared.contracts.records import Tier
+
+SNAPSHOT_BYTES_MAX = 200_000
+"""What an `Enter` carries; the rest follows at once as deliveries to the session alone."""
+
+
+def enter(room: Room, session: bytes, stream: Stream, *, gap: bool) -> None:
+    """One session enters its room. Everything that waits for the room must be settled before."""
+    excepting = [presence for presence in room.presences.values() if session in presence.excepted]
+    _write_enter(room, session, stream, _members(room, session if excepting else None), gap=gap)
+
+
+def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
+    """Every session and every anonymous viewer whom a stream reaches enters; one snapshot for all."""
+    key = (stream.gateway, stream.incarnation)
+    sessions = room.seats_at.get(key, {})
+    if sessions:
+        shared = _members(room, None)
+        excepted = {
+            session for presence in room.presences.values() for session in presence.excepted
+        }
+        for session in sessions:
+            content = _members(room, session) if session in excepted else shared
+            _write_enter(room, session, stream, content, gap=gap)
+    if key in room.watches:
+        enter_public(room, stream, gap=gap)
+
+
+def enter_public(room: Room, stream: Stream, *, gap: bool) -> None:
+    """The anonymous viewers whom a stream reaches enter."""
+    watch = room.watches[stream.gateway, stream.incarnation]
+    segments, _ = _content(room, [(p, p.public) for p in room.presences.values()])
+    first, rest = _divide(segments)
+    stream.add(EnterPublic(room.sanctuary, watch.generation, first, gap), _size(first))
+    for delivery, size in deliveries(room.public.key, rest, {}) if rest else ():
+        stream.add(delivery, size)
+
+
+_Content = tuple[list[Segment], tuple[StrandNumber, ...]]
+
+
+def _members(room: Room, session: bytes | None) -> _Content:
+    views = [
+        (presence, presence.members if session is None else presence.view_of(session))
+        for presence in room.presences.values()
+    ]
+    segments, numbers = _content(room, views)
+    if not room.is_close:
+        segments.insert(0, closeness(room))
+    return segments, numbers
+
+
+def _content(room: Room, views: list[tuple[Presence, View]]) -> _Content:
+    """Strands in the order in which they were opened, then cells by pseudonym."""
+    segments: list[Segment] = []
+    numbers: list[StrandNumber] = []
+    faces: list[tuple[bytes, Segment]] = []
+    for presence, view in views:
+        if view.form is Tier.WITHHELD:
+            continue
+        if presence.suspended or room.slot.holding:
+            presence.unshown = True
+            continue
+        face = view.face
+        if view.form is Tier.FULL:
+            segments += view.strands()
+            numbers += presence.numbers()
+            view.shown |= bool(presence.strands)
+        elif face is not None and face.message is not None and face.pseudonym is not None:
+            faces.append((face.pseudonym, Segment(presence.citizen, face.message)))
+    faces.sort(key=lambda item: item[0])
+    segments += [segment for _, segment in faces]
+    return segments, tuple(numbers)
+
+
+def _write_enter(
+    room: Room, session: bytes, stream: Stream, content: _Content, *, gap: bool
+) -> None:
+    segments, numbers = content
+    first, rest = _divide(segments)
+    stream.add(Enter(session, room.sanctuary, first, numbers, gap), _size(first))
+    if rest:
+        for delivery, size in deliveries(room.outlet_for(session).key, rest, {}):
+            stream.add(delivery, size)
+
+
+def _divide(segments: list[Segment]) -> tuple[tuple[Segment, ...], list[Segment]]:
+    total = 0
+    for index, segment in enumerate(segments):
+        total += len(segment.message)
+        if total > SNAPSHOT_BYTES_MAX:
+            return tuple(segments[:index]), segments[index:]
+    return tuple(segments), []
+
+
+def _size(segments: tuple[Segment, ...]) -> int:
+    return sum(len(segment.message) + 24 for segment in segments)
