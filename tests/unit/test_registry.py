@@ -452,7 +452,7 @@ def test_a_chain_is_told_to_its_own_devices_only() -> None:
     (theirs,) = asked(eve.device.public_key, ada.citizen)
     (nobodys,) = asked(eve.device.public_key, b"?" * 16)
     assert theirs == nobodys
-    assert city.refusal([theirs]) == "unknown device"
+    assert city.refusal([theirs]) == "unknown citizen"
 
 
 def test_a_long_chain_is_answered_with_its_newest_records() -> None:
@@ -498,7 +498,7 @@ def test_a_replica_reads_the_whole_state_in_pages() -> None:
     assert replica.certain
     assert replica.city == CITY
     assert set(replica.identities) == {person.citizen for person in people}
-    assert len(replica.states) == 30
+    assert len(replica.states) == 70
 
 
 def test_a_replica_sees_what_was_recorded_while_it_read() -> None:

@@ -439,8 +439,8 @@ class Registry:
         waiter = Waiter(ask.gateway, ask.session, ask.ref)
         known = self._citizens.get(ask.citizen)
         if known is None or ask.device not in known.identity.devices:
-            self.counts[f"refused {Refusal.UNKNOWN_DEVICE}"] += 1
-            return self._answer(waiter, _refused(ask.ref, Refusal.UNKNOWN_DEVICE, now_ms))
+            self.counts[f"refused {Refusal.UNKNOWN_CITIZEN}"] += 1
+            return self._answer(waiter, _refused(ask.ref, Refusal.UNKNOWN_CITIZEN, now_ms))
         newest: list[Signed] = []
         size = 0
         for record in reversed(known.records):
