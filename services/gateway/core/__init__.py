@@ -1,0 +1,7 @@
+"""What the gateway decides: `Gateway` composes sessions, uplink, seats, courier, edge and egress."""
+
+from services.gateway.core.effects import Close, Effect, Ping, Write, WriteMany
+from services.gateway.core.gateway import Gateway
+from services.gateway.core.pace import Pace
+
+__all__ = ["Close", "Effect", "Gateway", "Pace", "Ping", "Write", "WriteMany"]

@@ -1,0 +1,597 @@
+"""What waits to be written, and to whom: audiences, their segments, each viewer's own queue. Pure.
+
+Bytes are prepared once for each audience and subprotocol. A viewer gets a frame of its own only while
+it is owed something of its own: an answer, a snapshot, a batch with a deny pair, a backlog.
+
+Everything that waits, waits as segments that know their citizen; so a strike finds it: in what is
+pending, in the running sweep and in every own queue. A sweep hands out slices; between two slices
+anything may happen, and the rest of the sweep is prepared anew.
+
+Order for one viewer is order of arrival within each sanctuary: what is owed to all is moved behind
+what is owed to it alone whenever it has a queue of its own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from services.gateway.core.effects import Write, WriteMany
+from services.gateway.core.json_twin import twin_of
+from shared.codec import array_header, encode
+from shared.contracts.client import Snapshot
+from shared.contracts.fanout import AudienceKey, DenyPair, Segment
+from shared.identifiers import SessionId
+
+OWN_WRITE_BYTES = 16_384
+"""At most so much is written to one viewer before it is asked whether it still keeps up: as much as
+the kernel holds unsent (TCP_NOTSENT_LOWAT; design, section 4)."""
+PENDING_BYTES_MAX = 4 * 1024 * 1024
+"""An audience's queue between two flushes; more means that the process cannot keep up at all."""
+
+
+def members_key(sanctuary: bytes) -> AudienceKey:
+    return b"m" + sanctuary
+
+
+def public_key(sanctuary: bytes) -> AudienceKey:
+    return b"p" + sanctuary
+
+
+def session_key(session: bytes, sanctuary: bytes) -> AudienceKey:
+    return b"s" + session + sanctuary
+
+
+class Owed:
+    """One message owed to one viewer; `audience` nil: an answer, which no strike touches."""
+
+    __slots__ = ("audience", "byte_count", "citizen", "message", "slot")
+
+    def __init__(
+        self,
+        message: bytes,
+        *,
+        audience: AudienceKey | None = None,
+        slot: int | None = None,
+        citizen: bytes | None = None,
+    ) -> None:
+        self.message = message
+        self.audience = audience
+        self.slot = slot
+        self.citizen = citizen
+        self.byte_count = len(message)
+
+    def without(self, citizen: bytes) -> bool:
+        """Take the citizen out; true if nothing is left."""
+        return self.citizen == citizen
+
+    def messages(self) -> list[bytes]:
+        return [self.message]
+
+
+class OwedSnapshot:
+    """A snapshot owed to one viewer, whole or not at all: its `count` is told as it is written, of
+    what strikes have left in it by then.
+    """
+
+    __slots__ = ("audience", "byte_count", "recovered", "sanctuary", "segments", "slot")
+
+    def __init__(
+        self,
+        segments: Iterable[Segment],
+        *,
+        audience: AudienceKey,
+        slot: int,
+        sanctuary: bytes,
+        recovered: bool,
+    ) -> None:
+        self.segments = list(segments)
+        self.audience = audience
+        self.slot = slot
+        self.sanctuary = sanctuary
+        self.recovered = recovered
+        self.byte_count = 32 + sum(len(segment.message) for segment in self.segments)
+
+    def without(self, citizen: bytes) -> bool:
+        kept = [segment for segment in self.segments if segment.citizen != citizen]
+        if len(kept) != len(self.segments):
+            self.recovered = False
+        self.segments = kept
+        return False
+
+    def messages(self) -> list[bytes]:
+        head = Snapshot(self.sanctuary, len(self.segments), self.recovered)
+        return [encode(head), *(segment.message for segment in self.segments)]
+
+
+class Viewer:
+    """The egress side of one session."""
+
+    __slots__ = ("audiences", "is_json", "is_paused", "owed", "owed_bytes", "session")
+
+    def __init__(self, session: SessionId, *, is_json: bool) -> None:
+        self.session = session
+        self.is_json = is_json
+        self.is_paused = False
+        self.owed: deque[Owed | OwedSnapshot] = deque()
+        self.owed_bytes = 0
+        self.audiences: dict[AudienceKey, int] = {}
+        """The stamp of its entry: deliveries with a lower one are not owed to it."""
+
+
+class _Chunk:
+    """One delivery waiting for an audience. `denied`: sessions that must not get some citizens."""
+
+    __slots__ = ("denied", "segments", "stamp")
+
+    def __init__(
+        self, stamp: int, segments: list[Segment], denied: dict[bytes, list[bytes]]
+    ) -> None:
+        self.stamp = stamp
+        self.segments = segments
+        self.denied = denied
+
+    def without(self, citizen: bytes) -> None:
+        self.segments = [segment for segment in self.segments if segment.citizen != citizen]
+
+
+class _Audience:
+    __slots__ = ("entered_last", "key", "members", "pending", "pending_bytes", "slot")
+
+    def __init__(self, key: AudienceKey, slot: int) -> None:
+        self.key = key
+        self.slot = slot
+        self.members: dict[SessionId, Viewer] = {}
+        self.pending: list[_Chunk] = []
+        self.pending_bytes = 0
+        self.entered_last = 0
+
+
+class _Round:
+    """One audience's recipients of one subprotocol in the running sweep."""
+
+    __slots__ = ("audience", "chunks", "is_json", "payload", "recipients")
+
+    def __init__(
+        self, audience: _Audience, chunks: list[_Chunk], recipients: list[Viewer], *, is_json: bool
+    ) -> None:
+        self.audience = audience
+        self.chunks = chunks
+        self.recipients = recipients  # those still to be written to, the next one last
+        self.is_json = is_json
+        self.payload: bytes | None = None
+
+
+def _frame(messages: list[bytes], *, is_json: bool) -> bytes:
+    if is_json:
+        return twin_of(messages)
+    return array_header(len(messages)) + b"".join(messages)
+
+
+class Egress:
+    """All queues towards viewers. `too_slow` and `overflowed_slots` are taken by the caller."""
+
+    def __init__(self, *, backlog_bytes_max: int) -> None:
+        self._backlog_bytes_max = backlog_bytes_max
+        self._viewers: dict[SessionId, Viewer] = {}
+        self._audiences: dict[AudienceKey, _Audience] = {}
+        self._of_slot: dict[int, dict[AudienceKey, _Audience]] = {}
+        self._dirty: dict[AudienceKey, _Audience] = {}
+        self._busy: dict[SessionId, Viewer] = {}
+        """Viewers with a queue of their own, or paused."""
+        self._own: list[Viewer] = []
+        self._rounds: list[_Round] = []
+        self._stamp = 0
+        self._turns = 0
+        self.too_slow: dict[SessionId, None] = {}
+        self.overflowed_slots: dict[int, None] = {}
+        self.flushes = 0
+        self.messages_flushed = 0
+
+    # ── viewers ──────────────────────────────────────────────────────────────────────────────────
+
+    def add_viewer(self, session: SessionId, *, is_json: bool) -> None:
+        self._viewers[session] = Viewer(session, is_json=is_json)
+
+    def drop_viewer(self, session: SessionId) -> None:
+        viewer = self._viewers.pop(session, None)
+        if viewer is None:
+            return
+        for key in list(viewer.audiences):
+            self._remove(viewer, key)
+        viewer.owed.clear()
+        self._busy.pop(session, None)
+        self.too_slow.pop(session, None)
+
+    def farewell(self, session: SessionId) -> Write | None:
+        """The answers that a session about to be closed is still owed, if its transport takes them."""
+        viewer = self._viewers.get(session)
+        if viewer is None or viewer.is_paused:
+            return None
+        self._keep(viewer, lambda owed: owed.audience is None)
+        return self._own_write(viewer) if viewer.owed else None
+
+    def pause(self, session: SessionId) -> None:
+        """The transport took no more: what comes now waits here."""
+        viewer = self._viewers.get(session)
+        if viewer is not None:
+            viewer.is_paused = True
+            self._busy[session] = viewer
+
+    def resume(self, session: SessionId) -> None:
+        viewer = self._viewers.get(session)
+        if viewer is not None:
+            viewer.is_paused = False
+            self._settle(viewer)
+
+    def backlog_bytes(self) -> int:
+        """What waits in viewers' own queues, all together."""
+        return sum(viewer.owed_bytes for viewer in self._busy.values())
+
+    def is_member(self, session: SessionId, key: AudienceKey) -> bool:
+        audience = self._audiences.get(key)
+        return audience is not None and session in audience.members
+
+    def members(self, key: AudienceKey) -> list[SessionId]:
+        audience = self._audiences.get(key)
+        return list(audience.members) if audience is not None else []
+
+    def sessions_of_slot(self, slot: int) -> list[tuple[SessionId, AudienceKey]]:
+        """Every (session, audience) of the slot, in order of entry."""
+        return [
+            (session, audience.key)
+            for audience in self._of_slot.get(slot, {}).values()
+            for session in audience.members
+        ]
+
+    # ── what arrives ─────────────────────────────────────────────────────────────────────────────
+
+    def owe(self, session: SessionId, message: bytes) -> None:
+        """An answer for one session."""
+        viewer = self._viewers.get(session)
+        if viewer is not None and message:
+            self._append(viewer, Owed(message))
+
+    def owe_notice(self, session: SessionId, message: bytes, key: AudienceKey, slot: int) -> None:
+        """A notice (`gap`, `struck`) that belongs to an audience's stream."""
+        viewer = self._viewers.get(session)
+        if viewer is not None and message:
+            self._append(viewer, Owed(message, audience=key, slot=slot))
+
+    def enter(
+        self,
+        session: SessionId,
+        key: AudienceKey,
+        slot: int,
+        segments: Iterable[Segment],
+        *,
+        recovered: bool,
+    ) -> None:
+        """Add the session to the audience; it is owed the snapshot, then what comes after it."""
+        viewer = self._viewers.get(session)
+        if viewer is None:
+            return
+        audience = self._audiences.get(key)
+        if audience is None:
+            audience = self._audiences[key] = _Audience(key, slot)
+            self._of_slot.setdefault(slot, {})[key] = audience
+        if session not in audience.members:
+            self._stamp += 1
+            audience.members[session] = viewer
+            audience.entered_last = viewer.audiences[key] = self._stamp
+        snapshot = OwedSnapshot(
+            segments, audience=key, slot=slot, sanctuary=key[-16:], recovered=recovered
+        )
+        self._append(viewer, snapshot)
+
+    def depart(self, session: SessionId, sanctuary: bytes) -> None:
+        """Remove the session from the sanctuary's audiences; what it is still owed of them is dropped."""
+        viewer = self._viewers.get(session)
+        if viewer is None:
+            return
+        for key in (members_key(sanctuary), public_key(sanctuary)):
+            if key in viewer.audiences:
+                self._remove(viewer, key)
+        self._keep(viewer, lambda owed: owed.audience is None or owed.audience[-16:] != sanctuary)
+
+    def deliver(
+        self,
+        key: AudienceKey,
+        slot: int,
+        segments: Iterable[Segment],
+        deny: Iterable[DenyPair],
+    ) -> bool:
+        """Segments for an audience. False: the audience is unknown here (or another slot's)."""
+        if key[:1] == b"s" and len(key) == 33:
+            viewer = self._viewers.get(SessionId(key[1:17]))
+            audience = self._audiences.get(members_key(key[17:]))
+            if viewer is None or audience is None or audience.slot != slot:
+                return False
+            if viewer.session not in audience.members:
+                return False
+            for segment in segments:
+                self._append(
+                    viewer,
+                    Owed(segment.message, audience=key, slot=slot, citizen=segment.citizen),
+                )
+            return True
+        audience = self._audiences.get(key)
+        if audience is None or audience.slot != slot:
+            return False
+        denied: dict[bytes, list[bytes]] = {}
+        for pair in deny:
+            denied.setdefault(pair.session, []).append(pair.citizen)
+        self._push(audience, list(segments), denied)
+        return True
+
+    def _push(
+        self, audience: _Audience, segments: list[Segment], denied: dict[bytes, list[bytes]]
+    ) -> None:
+        self._stamp += 1
+        audience.pending.append(_Chunk(self._stamp, segments, denied))
+        audience.pending_bytes += sum(len(segment.message) for segment in segments)
+        if audience.pending_bytes > PENDING_BYTES_MAX:
+            self.overflowed_slots[audience.slot] = None
+        self._dirty[audience.key] = audience
+
+    # ── what must not leave any more ─────────────────────────────────────────────────────────────
+
+    def strike(
+        self,
+        citizen: bytes,
+        key: AudienceKey,
+        slot: int,
+        session: SessionId | None,
+        notice: bytes,
+    ) -> None:
+        """Purge the citizen from what waits for the audience (or for one session of it); then owe
+        the notice, which is never conflated.
+        """
+        if session is None and key[:1] == b"s" and len(key) == 33:
+            session = SessionId(key[1:17])
+        if session is not None:
+            self._strike_one(citizen, key, slot, session, notice)
+            return
+        audience = self._audiences.get(key)
+        if audience is None or audience.slot != slot:
+            return
+        self._purge(audience, citizen)
+        for viewer in self._busy.values():
+            if key in viewer.audiences:
+                self._keep(viewer, lambda owed: owed.audience != key or not owed.without(citizen))
+        if notice:
+            self._push(audience, [Segment(None, notice)], {})
+
+    def _strike_one(
+        self, citizen: bytes, key: AudienceKey, slot: int, session: SessionId, notice: bytes
+    ) -> None:
+        viewer = self._viewers.get(session)
+        if viewer is None:
+            return
+        sanctuary = key[-16:]
+        audience_keys = (members_key(sanctuary), public_key(sanctuary))
+        own_key = session_key(session, sanctuary)
+        if key != own_key:
+            for audience_key in audience_keys:
+                audience = self._audiences.get(audience_key)
+                if audience is None or audience.slot != slot:
+                    continue
+                for chunk in audience.pending:
+                    chunk.denied.setdefault(session, []).append(citizen)
+                for swept in self._rounds:
+                    if swept.audience is audience and viewer in swept.recipients:
+                        swept.recipients.remove(viewer)
+                        self._merge(viewer, audience, swept.chunks, also_denied=citizen)
+        self._keep(
+            viewer,
+            lambda owed: (
+                (
+                    owed.audience != own_key
+                    and (key == own_key or owed.audience not in audience_keys)
+                )
+                or not owed.without(citizen)
+            ),
+        )
+        if notice and any(audience_key in viewer.audiences for audience_key in audience_keys):
+            self._append(viewer, Owed(notice, audience=own_key, slot=slot))
+
+    def purge_citizen(self, slot: int, citizen: bytes) -> None:
+        """Take the citizen out of everything that waits for anybody of the slot."""
+        for audience in self._of_slot.get(slot, {}).values():
+            self._purge(audience, citizen)
+        for viewer in self._busy.values():
+            self._keep(viewer, lambda owed: owed.slot != slot or not owed.without(citizen))
+
+    def clear_slot(self, slot: int) -> list[tuple[SessionId, AudienceKey]]:
+        """Empty the slot's audiences and queues. Returns who was in them."""
+        emptied = self.sessions_of_slot(slot)
+        for audience in self._of_slot.pop(slot, {}).values():
+            del self._audiences[audience.key]
+            self._dirty.pop(audience.key, None)
+            for viewer in audience.members.values():
+                del viewer.audiences[audience.key]
+        self._rounds = [swept for swept in self._rounds if swept.audience.slot != slot]
+        for viewer in self._busy.values():
+            self._keep(viewer, lambda owed: owed.slot != slot)
+        return emptied
+
+    def _purge(self, audience: _Audience, citizen: bytes) -> None:
+        for chunk in audience.pending:
+            chunk.without(citizen)
+        for swept in self._rounds:
+            if swept.audience is audience:
+                for chunk in swept.chunks:
+                    chunk.without(citizen)
+                swept.payload = None
+
+    def _remove(self, viewer: Viewer, key: AudienceKey) -> None:
+        audience = self._audiences[key]
+        del audience.members[viewer.session]
+        del viewer.audiences[key]
+        for swept in self._rounds:
+            if swept.audience is audience and viewer in swept.recipients:
+                swept.recipients.remove(viewer)
+        if not audience.members:
+            del self._audiences[key]
+            del self._of_slot[audience.slot][key]
+            if not self._of_slot[audience.slot]:
+                del self._of_slot[audience.slot]
+            self._dirty.pop(key, None)
+
+    # ── own queues ───────────────────────────────────────────────────────────────────────────────
+
+    def _append(self, viewer: Viewer, owed: Owed | OwedSnapshot) -> None:
+        viewer.owed.append(owed)
+        viewer.owed_bytes += owed.byte_count
+        self._busy[viewer.session] = viewer
+        if viewer.is_paused and viewer.owed_bytes > self._backlog_bytes_max:
+            self.too_slow[viewer.session] = None
+
+    def _keep(self, viewer: Viewer, is_kept: Callable[[Owed | OwedSnapshot], bool]) -> None:
+        """Drop from the viewer's own queue what the test does not keep."""
+        if not viewer.owed:
+            return
+        kept = deque(owed for owed in viewer.owed if is_kept(owed))
+        if len(kept) != len(viewer.owed):
+            viewer.owed = kept
+            viewer.owed_bytes = sum(owed.byte_count for owed in kept)
+            self._settle(viewer)
+
+    def _settle(self, viewer: Viewer) -> None:
+        if not viewer.owed and not viewer.is_paused:
+            self._busy.pop(viewer.session, None)
+
+    def _merge(
+        self,
+        viewer: Viewer,
+        audience: _Audience,
+        chunks: list[_Chunk],
+        *,
+        also_denied: bytes | None = None,
+    ) -> None:
+        """Move what an audience is owed behind what the viewer is owed alone."""
+        entered = viewer.audiences[audience.key]
+        for chunk in chunks:
+            if chunk.stamp < entered:
+                continue
+            denied = chunk.denied.get(viewer.session, ())
+            for segment in chunk.segments:
+                citizen = segment.citizen
+                if citizen is not None and (citizen in denied or citizen == also_denied):
+                    continue
+                self._append(
+                    viewer,
+                    Owed(
+                        segment.message, audience=audience.key, slot=audience.slot, citizen=citizen
+                    ),
+                )
+
+    # ── sweeps ───────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_sweeping(self) -> bool:
+        return bool(self._rounds or self._own)
+
+    @property
+    def wants_flush(self) -> bool:
+        """Whether something waits that could be written now."""
+        return bool(
+            self._dirty
+            or self._rounds
+            or self._own
+            or any(v.owed and not v.is_paused for v in self._busy.values())
+        )
+
+    def _begin(self) -> None:
+        self._turns += 1
+        self.flushes += 1
+        dirty, self._dirty = self._dirty, {}
+        for audience in dirty.values():
+            chunks, audience.pending, audience.pending_bytes = audience.pending, [], 0
+            recipients: dict[SessionId, Viewer] = audience.members
+            own = self._viewers_with_own_copy(audience, chunks)
+            if own:
+                for viewer in own.values():
+                    self._merge(viewer, audience, chunks)
+                recipients = {s: v for s, v in audience.members.items() if s not in own}
+            for is_json in (False, True):
+                group = [v for v in recipients.values() if v.is_json is is_json]
+                if group:
+                    start = self._turns * 7919 % len(group)  # nobody is always last
+                    self._rounds.append(
+                        _Round(audience, chunks, group[start:] + group[:start], is_json=is_json)
+                    )
+        self._own = [viewer for viewer in self._busy.values() if viewer.owed]
+
+    def _viewers_with_own_copy(
+        self, audience: _Audience, chunks: list[_Chunk]
+    ) -> dict[SessionId, Viewer]:
+        """Busy ones, those with a deny pair in these chunks, and those who entered behind one."""
+        members = audience.members
+        own = {s: v for s, v in self._busy.items() if s in members}
+        for chunk in chunks:
+            for session in chunk.denied:
+                viewer = members.get(SessionId(session))
+                if viewer is not None:
+                    own[viewer.session] = viewer
+        if chunks and audience.entered_last > chunks[0].stamp:
+            oldest = chunks[0].stamp
+            own |= {s: v for s, v in members.items() if v.audiences[audience.key] > oldest}
+        return own
+
+    def sweep(self, writes_max: int) -> Iterator[Write | WriteMany]:
+        """The next slice of the running sweep (or of a new one): at most some `writes_max` writes.
+
+        To be exhausted at once; the shell carries out each effect before it takes the next, so that
+        a viewer which a write has paused gets no further one.
+        """
+        if not self.is_sweeping:
+            self._begin()
+        writes = 0
+        while self._own and writes < writes_max:
+            viewer = self._own.pop()
+            while viewer.owed and not viewer.is_paused and writes < writes_max:
+                yield self._own_write(viewer)
+                writes += 1
+            if viewer.owed and not viewer.is_paused:
+                self._own.append(viewer)
+            self._settle(viewer)
+        while self._rounds and not self._own and writes < writes_max:
+            swept = self._rounds[-1]
+            rest = writes_max - writes
+            slice_ = swept.recipients[-rest:]
+            del swept.recipients[-rest:]
+            if not swept.recipients:
+                self._rounds.pop()
+            payload = swept.payload
+            if payload is None:
+                messages = [segment.message for chunk in swept.chunks for segment in chunk.segments]
+                self.messages_flushed += len(messages)
+                payload = _frame(messages, is_json=swept.is_json) if messages else b""
+                swept.payload = payload
+            if not payload:
+                if swept.recipients:
+                    self._rounds.pop()
+                continue
+            paused = [viewer for viewer in slice_ if viewer.is_paused]
+            for viewer in paused:
+                self._merge(viewer, swept.audience, swept.chunks)
+            if paused:
+                slice_ = [viewer for viewer in slice_ if not viewer.is_paused]
+            if slice_:
+                writes += len(slice_)
+                yield WriteMany([v.session for v in slice_], payload, swept.is_json)
+
+    def _own_write(self, viewer: Viewer) -> Write:
+        messages: list[bytes] = []
+        byte_count = 0
+        while viewer.owed:
+            owed = viewer.owed[0]
+            if messages and byte_count + owed.byte_count > OWN_WRITE_BYTES:
+                break
+            viewer.owed.popleft()
+            byte_count += owed.byte_count
+            messages.extend(owed.messages())
+        viewer.owed_bytes -= byte_count
+        self.messages_flushed += len(messages)
+        return Write(viewer.session, _frame(messages, is_json=viewer.is_json), viewer.is_json)

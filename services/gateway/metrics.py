@@ -1,0 +1,77 @@
+"""The gateway's metrics: counts by reason, never by person or room."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.gateway.core import Gateway
+
+
+class Sweeps:
+    """What the shell measures: sums and counts; rates are the reader's."""
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.bytes_out = 0
+        self.sweeps = 0
+        self.sweep_ns = 0
+        self.sweep_ns_max = 0
+        self.faults = 0
+
+
+class GatewayMetrics(Collector):
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        core: Gateway,
+        sweeps: Sweeps,
+        refused_at_door: dict[str, int],
+    ) -> None:
+        self._core = core
+        self._sweeps = sweeps
+        self._refused_at_door = refused_at_door
+        registry.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        core, sweeps = self._core, self._sweeps
+        for name, meaning, value in (
+            ("connections", "Sessions that are open.", core.sessions),
+            ("backlog_bytes", "Waiting for viewers that read slowly.", core.egress.backlog_bytes()),
+            ("records_unanswered", "Consent records being repeated.", core.unanswered_records),
+            ("sweep_seconds_max", "The longest sweep so far.", sweeps.sweep_ns_max / 1e9),
+        ):
+            yield GaugeMetricFamily(f"gateway_{name}", meaning, value=value)
+        for name, meaning, count in (
+            ("frames_in", "Data messages of clients.", core.frames_in),
+            ("bytes_in", "Bytes in them.", core.bytes_in),
+            ("writes", "Socket writes.", sweeps.writes),
+            ("bytes_out", "Bytes in them.", sweeps.bytes_out),
+            ("sweeps", "Flushes: sweeps over the viewers.", sweeps.sweeps),
+            ("sweep_seconds", "Time spent in them.", sweeps.sweep_ns / 1e9),
+            ("messages_prepared", "Messages in prepared payloads.", core.egress.messages_flushed),
+            ("stalls", "Times that the loop stood still for over 0.5 s.", core.stalls),
+            ("fences", "Times that viewers were cut off to be sure.", core.fences),
+            ("gaps", "Viewers told `gap`.", core.gaps),
+            ("faults", "Frames at which our own code failed.", sweeps.faults),
+        ):
+            yield CounterMetricFamily(f"gateway_{name}", meaning, value=count)
+        for name, meaning, label, counts in (
+            ("refusals", "Messages refused.", "reason", core.refusals),
+            ("closes", "Sessions closed from here.", "code", core.closes),
+            (
+                "door_refusals",
+                "Requests refused before any session.",
+                "name",
+                self._refused_at_door,
+            ),
+            ("bus_drops", "Bus messages not taken.", "reason", {**core.edge_drops, **core.dropped}),
+        ):
+            family = CounterMetricFamily(f"gateway_{name}", meaning, labels=[label])
+            for key in sorted(counts):
+                family.add_metric([key], counts[key])
+            yield family

@@ -1,0 +1,273 @@
+"""The gateway at work: sockets and the bus in, the core's effects out."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, assert_never
+
+from services.gateway import frames
+from services.gateway.core import Close, Effect, Gateway, Pace, Ping, Write, WriteMany
+from services.gateway.door import Door
+from services.gateway.http import Pages
+from services.gateway.metrics import GatewayMetrics, Sweeps
+from services.gateway.settings import GatewaySettings
+from services.gateway.websocket import LiveSocket
+from shared import subjects
+from shared.contracts import (
+    Answers,
+    ConsentActed,
+    EdgeBatch,
+    FanoutControl,
+    GatewayControl,
+    RecordAnswered,
+    RegistryControl,
+    SanctuaryControl,
+    SeatAnswered,
+)
+from shared.contracts.refusals import CloseCode
+from shared.identifiers import SessionId
+from shared.runtime import Runtime, monotonic_ns, wall_ms
+from shared.subjects import Ask, Publish
+
+BACKLOG = 1024
+"""Connections that the kernel may hold for us."""
+_DRAIN_MARGIN_S = 1.5
+_FAREWELL_S = 0.5
+
+
+class Service:
+    """One gateway process. `address` is known after `start`."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        settings: GatewaySettings = runtime.settings
+        self._runtime = runtime
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self.core = Gateway(settings, gateway=runtime.instance, random_bytes=runtime.random_bytes)
+        self._pace = Pace()
+        self._sweeps = Sweeps()
+        self._sockets: dict[SessionId, LiveSocket] = {}
+        self._writers: dict[SessionId, Callable[[bytes], None]] = {}
+        self._turn_is_due = False
+        self._is_sweeping = False
+        self._sweep_cost_ns = 0
+        self._emptied = asyncio.Event()
+        pages = Pages(
+            runtime.registry,
+            is_ready=lambda: self.core.city is not None and not self.core.is_draining,
+            round_trip=runtime.bus.round_trip,
+            now_s=lambda: monotonic_ns() / 1e9,
+        )
+        self._http = pages.server()
+        self._door = Door(
+            self,
+            self._http,
+            settings,
+            may_enter=lambda: self.core.city is not None,
+            sessions=lambda: self.core.sessions,
+            now_ns=monotonic_ns,
+        )
+        GatewayMetrics(runtime.registry, self.core, self._sweeps, self._door.refused)
+        self.address: tuple[str, int] = ("", 0)
+
+    async def start(self) -> None:
+        runtime, core = self._runtime, self.core
+        runtime.ready("city", False)
+        back = Answers | SeatAnswered | RecordAnswered | ConsentActed
+        control = GatewayControl | FanoutControl | SanctuaryControl | RegistryControl
+        await runtime.bus.subscribe(subjects.edge(core.gateway), EdgeBatch, self._receive)
+        await runtime.bus.subscribe(subjects.back(core.gateway), back, self._receive)
+        await runtime.control.subscribe(subjects.control("*"), control, self._receive)
+        self._carry_out(core.start(monotonic_ns(), wall_ms()))
+        runtime.every("gateway", core.next_deadline, self._tick)
+        door_wheel = runtime.every("door", self._door.next_deadline, self._door.tick)
+        self._door.changed = door_wheel.nudge
+        self._server = await self._loop.create_server(
+            self._door.entrance, self._settings.host, self._settings.port, backlog=BACKLOG
+        )
+        self.address = self._server.sockets[0].getsockname()[:2]
+        runtime.log.info("listening", host=self.address[0], port=self.address[1])
+        deadline_s = self._settings.drain_within_s + _DRAIN_MARGIN_S
+        runtime.on_drain("clients", self._drain, deadline_s=deadline_s)
+
+    # ── the bus and time ─────────────────────────────────────────────────────────────────────────
+
+    def _receive(self, subject: str, event: Any, _: str | None) -> None:
+        self._did(self.core.receive(subject, event, monotonic_ns(), wall_ms()))
+
+    def _answered(self, ask: Ask, event: Any) -> None:
+        self._did(self.core.answered(ask, event, monotonic_ns(), wall_ms()))
+        self._runtime.ready("city", self.core.city is not None)
+
+    def _tick(self) -> None:
+        self._did(self.core.tick(monotonic_ns(), wall_ms()))
+
+    # ── sockets ──────────────────────────────────────────────────────────────────────────────────
+
+    def opened(self, live: LiveSocket) -> None:
+        session, effects = self.core.connected(
+            monotonic_ns(),
+            wall_ms(),
+            address=live.address,
+            origin=live.upgrade.origin,
+            is_json=live.upgrade.is_json,
+            watch=live.upgrade.watch,
+        )
+        live.session = session
+        self._sockets[session] = live
+        self._writers[session] = live.transport.write
+        self._did(effects)
+
+    def received(self, live: LiveSocket, payload: bytes) -> None:
+        if live.session is not None:
+            self._did(self.core.frame(live.session, payload, monotonic_ns(), wall_ms()))
+
+    def heard(self, live: LiveSocket) -> None:
+        if live.session is not None:
+            self._did(self.core.heard(live.session, monotonic_ns()))
+
+    def broke(self, live: LiveSocket, code: CloseCode) -> None:
+        if live.session is not None:
+            self._did(self.core.broke(live.session, code, monotonic_ns()))
+        live.close(code)
+
+    def paused(self, live: LiveSocket) -> None:
+        if live.session is not None:
+            self.core.paused(live.session)
+
+    def resumed(self, live: LiveSocket) -> None:
+        if live.session is not None:
+            self.core.resumed(live.session)
+            self._end_turn_soon()
+
+    def closing(self, live: LiveSocket) -> None:
+        """A close was written, ours or our answer: nothing may follow it."""
+        self._door.part(live.transport, is_broken=live.is_broken)
+        self._forget(live)
+
+    def gone(self, live: LiveSocket) -> None:
+        self._forget(live)
+
+    def faulted(self) -> None:
+        """Our own code failed on a frame; picows closes that socket, everybody else stays."""
+        self._sweeps.faults += 1
+        error = sys.exc_info()[1]
+        where = "".join(traceback.format_tb(error.__traceback__)[-4:]) if error else ""
+        # the error's own text may quote what a client sent
+        self._runtime.log.error("frame fault", error=type(error).__name__, where=where)
+
+    def _forget(self, live: LiveSocket) -> None:
+        session = live.session
+        if session is None or self._sockets.pop(session, None) is None:
+            return
+        del self._writers[session]
+        self._did(self.core.closed(session, monotonic_ns()))
+        if not self._sockets:
+            self._emptied.set()
+
+    # ── effects and sweeps ───────────────────────────────────────────────────────────────────────
+
+    def _did(self, effects: Iterable[Effect]) -> None:
+        self._carry_out(effects)
+        self._end_turn_soon()
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Publish(subject, event):
+                    is_control = subject.startswith("control.")
+                    bus = self._runtime.control if is_control else self._runtime.bus
+                    bus.publish(subject, event)
+                case Ask():
+                    self._runtime.bus.ask(effect, self._answered)
+                case Write() | WriteMany():
+                    self._write(effect)
+                case Close(session, code):
+                    self._sockets[session].close(code)
+                case Ping(session):
+                    self._sockets[session].ping()
+                case _:
+                    assert_never(effect)
+
+    def _write(self, effect: Write | WriteMany) -> None:
+        opcode = frames.TEXT if effect.text else frames.BINARY
+        frame = frames.frame(opcode, effect.payload)
+        writers = self._writers
+        if isinstance(effect, Write):
+            writers[effect.session](frame)
+            count = 1
+        else:
+            for session in effect.sessions:
+                writers[session](frame)
+            count = len(effect.sessions)
+        self._sweeps.writes += count
+        self._sweeps.bytes_out += count * len(frame)
+
+    def _end_turn_soon(self) -> None:
+        """Once everything that has arrived was received, flush; not before."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._turn_is_due = False
+        self._carry_out(self.core.flush(monotonic_ns(), wall_ms()))
+        if not self._is_sweeping and self.core.wants_sweep:
+            self._is_sweeping = True
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """One slice; then the loop gets its turn."""
+        begin_ns = monotonic_ns()
+        self._carry_out(self.core.flush(begin_ns, wall_ms()))  # the stall guard, before any write
+        for effect in self.core.sweep(self._settings.writes_per_slice):
+            self._write(effect)
+        now_ns = monotonic_ns()
+        self._sweep_cost_ns += now_ns - begin_ns
+        if self.core.is_sweeping:
+            self._loop.call_soon(self._sweep)
+            return
+        cost_ns, self._sweep_cost_ns = self._sweep_cost_ns, 0
+        self._pace.swept(cost_ns, now_ns)
+        self._sweeps.sweeps += 1
+        self._sweeps.sweep_ns += cost_ns
+        self._sweeps.sweep_ns_max = max(self._sweeps.sweep_ns_max, cost_ns)
+        rest_ns = self._pace.rest_ns(now_ns)
+        if rest_ns > 0:
+            self._loop.call_later(rest_ns / 1e9, self._rested)
+        else:
+            self._rested()
+
+    def _rested(self) -> None:
+        self._is_sweeping = False
+        if self.core.wants_sweep:
+            self._end_turn_soon()
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────────
+
+    async def _drain(self) -> None:
+        """Ask everybody to come back elsewhere, wait for them, then close."""
+        self._server.close()
+        self._door.close()
+        self.core.drain(self._settings.drain_within_s)
+        self._end_turn_soon()
+        await self._wait_emptied(self._settings.drain_within_s)
+        self._carry_out(self.core.close_all(CloseCode.GOING_AWAY, monotonic_ns()))
+        await self._http.shutdown(_FAREWELL_S)
+
+    async def _wait_emptied(self, seconds: float) -> None:
+        if not self._sockets:
+            return
+        self._emptied.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._emptied.wait()
+        except TimeoutError:
+            self._runtime.log.info("clients stayed", connections=len(self._sockets))
+
+
+async def start(runtime: Runtime) -> None:
+    await Service(runtime).start()
