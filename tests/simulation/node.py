@@ -1,0 +1,174 @@
+"""One instance of a service: a pure core, an inbox, two clocks, and the ways in which it can fail.
+
+A turn is what the real shell's loop turn is: everything that has arrived is received in order, the
+timer ticks if it is due, the core is flushed once. A crash loses the core and the inbox; a stall
+(SIGSTOP) lets the inbox fill and the clocks jump.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from shared.identifiers import MonotonicNs, WallMs, slot_of
+from shared.subjects import Ask, Publish, Reply
+from tests.simulation.schedule import MS, S
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+TURN_NS = 100_000
+"""From an arrival to the turn that receives it: whatever arrives meanwhile shares the turn."""
+
+Core = Any
+"""The cores share a shape, not a base class (ARCHITECTURE.md, "How a core looks")."""
+Input = Callable[[Core, MonotonicNs, WallMs], Iterable[Any]]
+
+
+class Node:
+    """An instance of one service in the simulation."""
+
+    flushes = False
+    """Data-plane cores collect batches; `flush` returns them once a turn."""
+
+    def __init__(self, world: World, service: str, ordinal: int) -> None:
+        self.world = world
+        self.service = service
+        self.ordinal = ordinal
+        self.name = f"{service}-{ordinal}"
+        self.life = 0
+        self.is_up = False
+        self.core: Core = None
+        self.turns = 0
+        self._stalled_until_ns = 0
+        self._origin_ns = world.random.randint(1 * S, 100_000 * S)
+        """This process's monotonic clock began somewhere else than everybody's."""
+        self._skew_ms = world.faults.skew_ms.get(self.name, 0)
+        self._inbox: deque[tuple[Input, Callable[[Any], None] | None]] = deque()
+        self._turn_at_ns: int | None = None
+
+    # ── its clocks ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def now_ns(self) -> MonotonicNs:
+        return MonotonicNs(self.world.schedule.now_ns + self._origin_ns)
+
+    @property
+    def now_ms(self) -> WallMs:
+        return WallMs(self.world.wall_ms + self._skew_ms)
+
+    # ── its life ─────────────────────────────────────────────────────────────────────────────────
+
+    def make(self) -> Core:
+        """A core as `__main__` would make it at a start."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        self.life += 1
+        self.is_up = True
+        self.core = self.make()
+        self.world.trace(self.name, f"starts ({self.life})")
+        self.world.post.listen(self, self.patterns())
+        self.give(lambda core, now_ns, now_ms: core.start(now_ns, now_ms))
+
+    def start_unless_up(self) -> None:
+        if not self.is_up:
+            self.start()
+
+    def patterns(self) -> tuple[str, ...]:
+        """The subjects that its shell subscribes to."""
+        raise NotImplementedError
+
+    def slots(self) -> tuple[int, ...]:
+        """The slots that it owns; those without a room are left out, nothing would happen there."""
+        return tuple(sorted(slot_of(sanctuary) for sanctuary in self.world.policies))
+
+    def take_epochs(self) -> dict[int, int]:
+        return {slot: self.world.take_epoch(self.service, slot) for slot in self.slots()}
+
+    def crash(self) -> None:
+        if not self.is_up:
+            return
+        self.world.post.forget(self)
+        self.world.trace(self.name, "crashes")
+        self.is_up = False
+        self.life += 1
+        self.core = None
+        self._inbox.clear()
+        self._turn_at_ns = None
+
+    def stall(self, for_ns: int) -> None:
+        self.world.trace(self.name, f"stands still for {for_ns // MS} ms")
+        self._stalled_until_ns = self.world.schedule.now_ns + for_ns
+        self._want_turn(self._stalled_until_ns)
+
+    # ── its mail ─────────────────────────────────────────────────────────────────────────────────
+
+    def heard(self, subject: str, event: Any, answer: Callable[[Any], None] | None) -> None:
+        self.give(lambda core, now_ns, now_ms: core.receive(subject, event, now_ns, now_ms), answer)
+
+    def answered(self, ask: Ask, event: Any) -> None:
+        self.give(lambda core, now_ns, now_ms: core.answered(ask, event, now_ns, now_ms))
+
+    def give(self, take: Input, answer: Callable[[Any], None] | None = None) -> None:
+        """One input for the next turn."""
+        if self.is_up:
+            self._inbox.append((take, answer))
+            self._want_turn(self.world.schedule.now_ns + TURN_NS)
+
+    def _want_turn(self, at_ns: int) -> None:
+        at_ns = max(at_ns, self._stalled_until_ns)
+        if self._turn_at_ns is not None and self._turn_at_ns <= at_ns:
+            return
+        self._turn_at_ns = at_ns
+        self.world.schedule.at(at_ns, lambda: self._turn(at_ns))
+
+    def _turn(self, at_ns: int) -> None:
+        if not self.is_up or self._turn_at_ns != at_ns:
+            return
+        self._turn_at_ns = None
+        if at_ns < self._stalled_until_ns:
+            self._want_turn(self._stalled_until_ns)
+            return
+        self.turns += 1
+        core, now_ns, now_ms, life = self.core, self.now_ns, self.now_ms, self.life
+        while self._inbox:
+            take, answer = self._inbox.popleft()
+            for effect in self.attempt(take):
+                self.carry_out(effect, answer)
+            if self.life != life:
+                return
+        deadline = core.next_deadline()
+        if deadline is not None and deadline <= now_ns:
+            for effect in core.tick(now_ns, now_ms):
+                self.carry_out(effect, None)
+        if self.flushes:
+            self.flush(now_ns, now_ms)
+        deadline = core.next_deadline()
+        if deadline is not None:
+            self._want_turn(max(deadline - self._origin_ns, self.world.schedule.now_ns + TURN_NS))
+
+    def attempt(self, take: Input) -> Iterable[Any]:
+        """One input into the core."""
+        return take(self.core, self.now_ns, self.now_ms)
+
+    def flush(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
+        for effect in self.core.flush(now_ns, now_ms):
+            self.carry_out(effect, None)
+
+    def want_turn_soon(self) -> None:
+        self._want_turn(self.world.schedule.now_ns + TURN_NS)
+
+    def carry_out(self, effect: Any, answer: Callable[[Any], None] | None) -> None:
+        match effect:
+            case Publish():
+                self.world.publish(self, effect.subject, effect.event)
+            case Ask():
+                self.world.ask(self, effect)
+            case Reply():
+                assert answer is not None, f"{self.name} replies to what was no ask"
+                self.world.replies(self, effect.event)
+                answer(effect.event)
+            case _:
+                raise TypeError(f"{self.name} returned {type(effect).__name__}")

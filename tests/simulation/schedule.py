@@ -1,0 +1,36 @@
+"""Virtual time: one heap of what happens next. Nothing here waits; a simulated second is free."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+MS = 1_000_000
+"""Nanoseconds in a millisecond."""
+S = 1_000 * MS
+
+
+class Schedule:
+    """Runs callables in the order of their times; equal times in the order they were asked for."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._count = 0
+
+    def at(self, when_ns: int, what: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._heap, (max(when_ns, self.now_ns), self._count, what))
+
+    def after(self, delay_ns: int, what: Callable[[], None]) -> None:
+        self.at(self.now_ns + delay_ns, what)
+
+    def step(self, until_ns: int) -> bool:
+        """Run the next one that is due by `until_ns`; False when there is none."""
+        if not self._heap or self._heap[0][0] > until_ns:
+            self.now_ns = max(self.now_ns, until_ns)
+            return False
+        when_ns, _, what = heapq.heappop(self._heap)
+        self.now_ns = when_ns
+        what()
+        return True
