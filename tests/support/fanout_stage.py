@@ -34,6 +34,7 @@ from shared.contracts import (
     EdgeBatch,
     Enter,
     EnterPublic,
+    FanoutBeat,
     FeedWindow,
     Fenced,
     GatewayBeat,
@@ -163,7 +164,7 @@ class Viewer:
             self.take(segment.message)
 
     def take(self, message: bytes) -> None:
-        decoded = codec.decode(message, ServerMessage)  # type: ignore[arg-type]
+        decoded: Any = codec.decode(message, ServerMessage)  # type: ignore[arg-type]
         self.log.append(decoded)
         self.screen.show(decoded)
 
@@ -244,7 +245,8 @@ class Gate:
         begins = bool(batch.operations) and isinstance(batch.operations[0], Clear)
         epoch, number = self.numbers.get(batch.slot, (-1, -1))
         if begins:
-            assert batch.number == 0 and batch.epoch >= epoch
+            assert batch.number == 0
+            assert batch.epoch >= epoch
         elif (batch.epoch, batch.number) != (epoch, number + 1):
             self.stage.receive(
                 subjects.ask(subjects.FANOUT, batch.slot),
@@ -297,13 +299,13 @@ class Gate:
                 pairs = {(pair.session, pair.citizen) for pair in deny}
                 inside = {segment.citizen for segment in segments}
                 assert all(pair.citizen in inside for pair in deny), "deny pairs of others"
-                for session, viewer in self.audience(key):
+                for of, viewer in self.audience(key):
                     for segment in segments:
-                        if (session, segment.citizen) not in pairs:
+                        if (of, segment.citizen) not in pairs:
                             viewer.take(segment.message)
             case Strike(_, key, only, notice):
-                for session, viewer in self.audience(key):
-                    if notice and only in {None, session}:
+                for of, viewer in self.audience(key):
+                    if notice and only in {None, of}:
                         viewer.take(notice)
             case Marker():
                 self.markers.append((slot, operation))
@@ -316,7 +318,7 @@ class Citizen:
 
     def __init__(self, stage: Stage, name: str) -> None:
         self.stage = stage
-        self.id = id16(name)
+        self.id: bytes = id16(name)
         self.identity = Signer(codec.sha256(f"identity {name}".encode()))
         self.device = Signer(codec.sha256(f"device {name}".encode()))
         self.counter = 0
@@ -513,6 +515,8 @@ class Stage:
         self.asked: list[Ask] = []
         self.lose: Callable[[Publish], bool] = lambda _: False
         self.words = 0
+        self.words_heard: list[Any] = []
+        """What fanout said on its control subject."""
         self.core = self.make()
 
     def make(self) -> Router:
@@ -573,7 +577,10 @@ class Stage:
             case EdgeBatch():
                 if rest in self.gates:
                     self.gates[rest].receive(event)
+            case FanoutBeat():
+                self.words_heard.append(event)
             case TombstonesWanted():
+                self.words_heard.append(event)
                 for gate in list(self.gates.values()):
                     gate.wanted()
             case Fenced():
@@ -587,9 +594,14 @@ class Stage:
                 pass
 
     def answer(self, ask: Ask) -> None:
+        answer = self.answer_to(ask)
+        if answer is not None:
+            self.carry_out(self.core.answered(ask, answer, self.now_ns, self.now_ms))
+
+    def answer_to(self, ask: Ask) -> Any:
         event = ask.event
         if type(event) not in self.answers:
-            return
+            return None
         answer: Any
         match event:
             case StateAsk():
@@ -636,7 +648,7 @@ class Stage:
                 )
             case _:
                 raise AssertionError(event)
-        self.carry_out(self.core.answered(ask, answer, self.now_ns, self.now_ms))
+        return answer
 
     def advance(self, ms: int) -> None:
         """Virtual time, in steps no longer than a beat."""
@@ -697,7 +709,7 @@ class Stage:
     def record(self, citizen: Citizen, *records: Signed, tell: bool = True) -> None:
         """The registry records, durably."""
         for signed in records:
-            content = codec.decode(signed.payload, ConsentRecord)  # type: ignore[arg-type]
+            content: ConsentRecord = codec.decode(signed.payload, ConsentRecord)  # type: ignore[arg-type]
             citizen.state = fold(citizen.state, content, codec.sha256(signed.payload))
             self.registry_number += 1
             if tell:

@@ -1,0 +1,236 @@
+"""fanout as a process on a real broker; the others are played by instances with their own keys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import subjects
+from shared.bus import Bus
+from shared.contracts import (
+    ConsentActed,
+    EdgeBatch,
+    FanoutControl,
+    FeedWindow,
+    MembersAsk,
+    OpeningsAsk,
+    SampleShown,
+    Skipped,
+    StateAsk,
+    StrandShown,
+    Struck,
+    Tier,
+)
+from shared.identifiers import WallMs, slot_of
+from shared.runtime import pause, wall_ms
+from shared.subjects import Ask
+from tests.support.broker import Broker, wait_until
+from tests.support.fanout_stage import Gate, Stage
+
+BEAT_S = 0.1
+MUST_S = 10.0
+"""Laws are asserted with a wide deadline: the machine is shared."""
+
+
+class LiveStage(Stage):
+    """The script of the unit tests' stage, on real connections and real clocks."""
+
+    def __init__(self, buses: dict[str, Bus], replies: asyncio.Event) -> None:
+        super().__init__()
+        self._buses = buses
+        self._changed = replies
+
+    @property
+    def now_ms(self) -> WallMs:
+        return wall_ms()
+
+    @now_ms.setter
+    def now_ms(self, _: WallMs) -> None:
+        pass
+
+    def receive(self, subject: str, event: Any) -> None:
+        match subject.split("."):
+            case ["control", sender]:
+                bus = self._buses[sender]
+            case ["member", _]:
+                bus = self._buses["sanctuary-0"]
+            case ["sig", _, _]:
+                bus = self._buses["ingest-0"]
+            case ["interest", _] | ["ask", "fanout", _]:
+                bus = self._buses[event.gateway]
+            case other:
+                raise AssertionError(other)
+        bus.publish(subject, event)
+
+    def flush(self) -> None:
+        pass
+
+    def hear(self, subject: str, event: Any, _: str | None) -> None:
+        self.route(subject, event)
+
+    def asked_for(self, bus: Bus, kind: type) -> Callable[[str, Any, str | None], None]:
+        def receive(subject: str, event: Any, reply: str | None) -> None:
+            answer = self.answer_to(Ask(subject, event, kind))
+            if reply is not None and answer is not None:
+                bus.publish(reply, answer)
+
+        return receive
+
+
+@asynccontextmanager
+async def live(broker: Broker, *gateways: str) -> AsyncIterator[LiveStage]:
+    names = ("registry-0", "sanctuary-0", "ingest-0", *gateways)
+    buses = {name: await broker.bus(name) for name in names}
+    stage = LiveStage(buses, asyncio.Event())
+    for name, subject, kind in (
+        ("registry-0", subjects.ask(subjects.REGISTRY), StateAsk),
+        ("sanctuary-0", "ask.sanctuary.*", MembersAsk),
+        ("ingest-0", "ask.ingest.*", OpeningsAsk),
+    ):
+        await buses[name].subscribe(subject, kind, stage.asked_for(buses[name], kind))
+    await buses["sanctuary-0"].subscribe("field.*", FeedWindow, stage.hear)
+    for gateway in gateways:
+        stage.gates[gateway] = Gate(stage, gateway, 7)
+        await buses[gateway].subscribe(subjects.edge(gateway), EdgeBatch, stage.hear)
+        await buses[gateway].subscribe(subjects.back(gateway), ConsentActed, stage.hear)
+    await buses[gateways[0]].subscribe("control.*", FanoutControl, stage.hear)
+
+    async def beat() -> None:
+        while True:
+            stage.beat()
+            await pause(BEAT_S)
+
+    task = asyncio.get_running_loop().create_task(beat())
+    try:
+        yield stage
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def fanout(broker: Broker, tmp_path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.fanout", "--nats", broker.url),
+        *("--keys", str(broker.keys_dir), "--state", str(tmp_path)),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+def is_certain(stage: LiveStage, after: int = 0) -> bool:
+    return any(getattr(word, "certain", False) for word in stage.words_heard[after:])
+
+
+@pytest.mark.timeout(60)
+async def test_a_sample_reaches_its_audience_and_a_withdrawal_ends_it(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with live(broker, "gateway-0") as stage, fanout(broker, tmp_path) as process:
+        sanctuary = stage.room()
+        ada, ben = stage.citizen("ada"), stage.citizen("ben")
+        stage.record(ada, ada.grant(Tier.FULL))
+        await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
+        viewer = stage.join(ben, sanctuary)
+        await wait_until(lambda: viewer.is_in, "the viewer has entered", within_s=MUST_S)
+        voice = stage.voice(ada, sanctuary)
+        voice.speak(2)
+        voice.seal_window()
+        await wait_until(lambda: len(viewer.of(SampleShown)) == 2, "two samples", within_s=MUST_S)
+        await wait_until(lambda: stage.fed, "the field is fed", within_s=MUST_S)
+        gate = stage.gates["gateway-0"]
+        gate.forward(ada.withdraw())
+        await wait_until(lambda: gate.acted, "acted", within_s=MUST_S)
+        voice.speak(2)
+        gate.forward(ada.withdraw(), ref=2)
+        await wait_until(lambda: len(gate.acted) == 2, "acted again", within_s=MUST_S)
+        assert viewer.log[-1] == Struck(sanctuary, ada.id, None)
+        assert len(viewer.of(SampleShown)) == 2
+        process.terminate()
+        assert await process.wait() == 0
+
+
+@pytest.mark.timeout(60)
+async def test_after_kill_9_a_successor_serves_within_two_seconds_under_a_higher_epoch(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with live(broker, "gateway-0", "gateway-1") as stage:
+        sanctuary = stage.room()
+        ada, ben = stage.citizen("ada"), stage.citizen("ben")
+        stage.record(ada, ada.grant(Tier.FULL))
+        async with fanout(broker, tmp_path) as first:
+            await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
+            viewers = [stage.join(ben, sanctuary, gate) for gate in stage.gates.values()]
+            await wait_until(
+                lambda: all(viewer.is_in for viewer in viewers), "both are in", within_s=MUST_S
+            )
+            voice = stage.voice(ada, sanctuary)
+            voice.speak(2)
+            await wait_until(
+                lambda: all(len(v.of(SampleShown)) == 2 for v in viewers), "two", within_s=MUST_S
+            )
+            os.kill(first.pid, signal.SIGKILL)
+            await first.wait()
+        voice.speak(2)  # nobody hears these; the snapshot says where the strand is
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        heard = len(stage.words_heard)
+        async with fanout(broker, tmp_path):
+            await wait_until(lambda: is_certain(stage, heard), "certain again", within_s=MUST_S)
+            await wait_until(
+                lambda: all(len(v.of(StrandShown)) == 2 for v in viewers), "snapshots", within_s=5
+            )
+            print(f"the successor showed its snapshots after {loop.time() - began:.2f} s")
+            voice.speak()
+            await wait_until(
+                lambda: all(len(v.of(SampleShown)) == 3 for v in viewers), "a third", within_s=5
+            )
+            for viewer in viewers:
+                assert viewer.of(Skipped) == []
+                assert viewer.screen.strands[voice.strand].next_seq == 5
+            slot = slot_of(sanctuary)
+            batches = [b for b in stage.gates["gateway-0"].batches if b.slot == slot]
+            epochs = [batch.epoch for batch in batches]
+            assert len(set(epochs)) == 2
+            assert epochs == sorted(epochs)
+
+
+@pytest.mark.timeout(60)
+async def test_the_broker_restarts_and_the_room_goes_on_afresh(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with live(broker, "gateway-0") as stage, fanout(broker, tmp_path) as process:
+        sanctuary = stage.room()
+        ada, ben = stage.citizen("ada"), stage.citizen("ben")
+        stage.record(ada, ada.grant(Tier.FULL))
+        await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
+        viewer = stage.join(ben, sanctuary)
+        await wait_until(lambda: viewer.is_in, "the viewer has entered", within_s=MUST_S)
+        voice = stage.voice(ada, sanctuary)
+        voice.speak()
+        await wait_until(lambda: viewer.of(SampleShown), "a sample", within_s=MUST_S)
+        await broker.restart()
+        heard = len(stage.words_heard)
+        await wait_until(lambda: is_certain(stage, heard), "certain again", within_s=MUST_S)
+
+        def speaks() -> bool:
+            voice.speak()
+            last = viewer.of(SampleShown)[-1:]
+            return bool(last) and last[0].body != first_body
+
+        first_body = viewer.of(SampleShown)[-1].body
+        await wait_until(speaks, "samples flow again", within_s=MUST_S)
+        assert process.returncode is None
