@@ -12,7 +12,8 @@ from services.city.broker import Broker, EmbeddedBroker, ForeignBroker
 from services.city.child import Child
 from services.city.journal import Journal
 from services.city.probe import is_ready, sample_comes_back
-from services.city.settings import CITIZENS, SEEDS, Settings
+from services.city.seeding import CITIZENS_FILE, environment
+from services.city.settings import CITIZENS, Settings
 from services.city.state import CannotStartError, State, check_port, free_port
 from services.city.vigil import Vigil
 from shared.bus.permissions import seed_path
@@ -92,9 +93,9 @@ class City:
             if isinstance(broker, EmbeddedBroker):
                 self._children.append(broker)
                 broker.start(group)
-            await broker.prepare([f"{service}-0" for service in self._settings.services])
-            for service in self._settings.services:
-                self._add(group, broker, f"{service}-0", self._service(service, broker), beats=True)
+            await broker.prepare(self._settings.instances)
+            for instance in self._settings.instances:
+                self._add(group, broker, instance, self._service(instance, broker), beats=True)
             await self._wait_ready()
             self._announce()
             if self._settings.with_citizens:
@@ -119,7 +120,7 @@ class City:
             journal=Journal(self._state.logs / f"{name}.log", name, show=self._say),
             show=self._say,
             changed=lambda: self._write_running(broker),
-            environment={"SYNCHRONIA_GATEWAY_PORT": str(self._port)},
+            environment=environment(self._settings, port=self._port, citizens=self._state.citizens),
         )
         self._children.append(child)
         group.create_task(child.live())
@@ -155,7 +156,7 @@ class City:
         return [
             *(sys.executable, "-m", "load.scripted"),
             *("--url", self.url, "--keys", str(self._state.citizens)),
-            *("--file", str(SEEDS / "citizens.toml")),
+            *("--file", str(CITIZENS_FILE)),
         ]
 
     async def _wait_ready(self) -> None:

@@ -1,0 +1,34 @@
+"""What the services are told beyond the common options: the port, the rooms, who may speak on a stage."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from services.city.settings import SEEDS, Settings
+from shared.client.keystore import Keystore
+
+CITIZENS_FILE = SEEDS / "citizens.toml"
+
+
+def environment(settings: Settings, *, port: int, citizens: Path) -> dict[str, str]:
+    """Settings by name of the environment; each service reads its own only."""
+    told = {"SYNCHRONIA_GATEWAY_PORT": str(port)}
+    if settings.empty:
+        told["SYNCHRONIA_SANCTUARY_SANCTUARIES_PATH"] = ""
+        return told
+    voices = [f"{slug}={did}" for slug, did in stage_voices(Keystore(citizens))]
+    told["SYNCHRONIA_SANCTUARY_VOICES"] = ",".join(voices)
+    return told
+
+
+def stage_voices(keystore: Keystore) -> list[tuple[str, str]]:
+    """(slug, did:key) of every scripted citizen that speaks to the public. Their keys are made here
+    when they are missing, because a stage names its voices before they come.
+    """
+    rows = tomllib.loads(CITIZENS_FILE.read_text(encoding="utf-8"))["citizen"]
+    return [
+        (row["sanctuary"], keystore.load_or_new(row["name"].lower())[0].did)
+        for row in rows
+        if "public" in row
+    ]
