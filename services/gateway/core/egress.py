@@ -356,7 +356,7 @@ class Egress:
         if audience is None or audience.slot != slot:
             return
         self._purge(audience, citizen)
-        for viewer in self._busy.values():
+        for viewer in list(self._busy.values()):
             if key in viewer.audiences:
                 self._keep(viewer, lambda owed: owed.audience != key or not owed.without(citizen))
         if notice:
@@ -399,7 +399,7 @@ class Egress:
         """Take the citizen out of everything that waits for anybody of the slot."""
         for audience in self._of_slot.get(slot, {}).values():
             self._purge(audience, citizen)
-        for viewer in self._busy.values():
+        for viewer in list(self._busy.values()):
             self._keep(viewer, lambda owed: owed.slot != slot or not owed.without(citizen))
 
     def clear_slot(self, slot: int) -> list[tuple[SessionId, AudienceKey]]:
@@ -411,7 +411,7 @@ class Egress:
             for viewer in audience.members.values():
                 del viewer.audiences[audience.key]
         self._rounds = [swept for swept in self._rounds if swept.audience.slot != slot]
-        for viewer in self._busy.values():
+        for viewer in list(self._busy.values()):
             self._keep(viewer, lambda owed: owed.slot != slot)
         return emptied
 
