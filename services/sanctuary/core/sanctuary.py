@@ -289,11 +289,14 @@ class Sanctuary:
             ask.sanctuary, citizen, ask.session, ask.device, ask.gateway, ask.incarnation
         )
         effects: list[Effect] = []
-        if room.seats.get(ask.session) != member:
+        # a join signed anew by somebody who is seated: the challenge or the snapshot did not reach
+        # it, or it left and a kept join brought it back; so it enters anew, for everybody
+        is_new = not ask.again and room.signatures.get(ask.session) != ask.record.signature
+        if room.seats.get(ask.session) != member or is_new:
             events: list[MemberEvent] = []
             if ask.session in room.seats:
                 events.append(self._unseat(room, ask.session))
-            room.seat(member)
+            room.seat(member, ask.record.signature)
             events.append(member)
             gateway = self._gateways.setdefault(ask.gateway, _Gateway(now_ns))
             gateway.seats[ask.sanctuary, ask.session] = member
