@@ -103,6 +103,8 @@ _STRAND_GONE = frozenset(
         Refusal.UNKNOWN_DEVICE,
     }
 )
+_REOPENED = _STRAND_GONE | {Refusal.SKEW}
+"""An opening refused for one of these is not presented again; another one is made."""
 
 
 @dataclass(slots=True)
@@ -671,9 +673,12 @@ class Session:
         if reason == Refusal.UNKNOWN_CITIZEN and seat.retries % 4 == 3:
             # replicas hear of a new citizen within moments; a city that forgot one is told again
             self._enrol(now_ns)
-        if isinstance(request.message, Open) and reason in _STRAND_GONE:
+        if reason == Refusal.SKEW:
+            # the services' clocks may differ too: who refuses says what time it has
+            self.clock_offset_ms = message.now_ms - now_ms
+        if isinstance(request.message, Open) and reason in _REOPENED:
             self._interrupt(seat, reason, events, now_ms)
-        will_retry = reason in _PASSING or reason in _STRAND_GONE
+        will_retry = reason in _PASSING or reason in _REOPENED
         if isinstance(request.message, Join) or not will_retry:
             events.append(SeatRefused(seat.sanctuary, reason, will_retry))
         if will_retry:
