@@ -52,13 +52,17 @@ class Service:
         runtime = self._runtime
         for number, lane in enumerate(self._lanes):
             runtime.supervise(f"append lane {number}", self._write(lane))
+        started = self._core.start(monotonic_ns(), wall_ms())
+        self._wheel = runtime.every("registry", self._core.next_deadline, self._tick)
         asks = EnrolAsk | ChainAsk | StateAsk
         control = GatewayControl | FanoutControl | SanctuaryControl | RegistryControl
         await runtime.bus.subscribe(subjects.ask(subjects.REGISTRY), asks, self._receive)
         await runtime.control.subscribe(subjects.control("*"), control, self._receive)
         runtime.on_drain("durable", self._wait_durable, deadline_s=2.0)
-        self._carry_out(self._core.start(monotonic_ns(), wall_ms()))
-        self._wheel = runtime.every("registry", self._core.next_deadline, self._tick)
+        # the first beat makes everybody ask: only once there is somebody to answer
+        await runtime.bus.flush()
+        await runtime.control.flush()
+        self._carry_out(started)
 
     def _receive(self, subject: str, event: Any, reply: str | None) -> None:
         effects = self._core.receive(subject, event, monotonic_ns(), wall_ms())

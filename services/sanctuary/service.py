@@ -74,6 +74,7 @@ class Service:
     async def start(self, slots: tuple[int, ...]) -> None:
         runtime = self._runtime
         runtime.ready("rooms", self._core.is_open)
+        started = self._core.start(monotonic_ns(), wall_ms())
         self._wheel = runtime.every("sanctuary", self._core.next_deadline, self._tick)
         asks = JoinAsk | LeaveAsk | MembersAsk
         for slot in slots:
@@ -84,7 +85,7 @@ class Service:
         # the broker knows of all of it before anybody is asked for kept joins
         await runtime.bus.flush()
         await runtime.control.flush()
-        self._carry_out(self._core.start(monotonic_ns(), wall_ms()))
+        self._carry_out(started)
 
     def _receive(self, subject: str, event: Any, reply: str | None) -> None:
         self._carry_out(self._core.receive(subject, event, monotonic_ns(), wall_ms()), reply)

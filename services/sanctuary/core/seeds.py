@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -134,8 +135,17 @@ def _room(table: _Table) -> RoomSeed:
         # a struct checks its bounds when it is read, not when it is made
         msgspec.msgpack.decode(msgspec.msgpack.encode(policy), type=Policy)
     except msgspec.ValidationError as error:
-        raise SeedsUnusable(f"{where}: {error}") from None
+        raise SeedsUnusable(f"{where}: {_with_field(str(error))}") from None
     return RoomSeed(policy, _people(where, table.voices), _people(where, table.invited))
+
+
+def _with_field(sentence: str) -> str:
+    """The place in the array that msgspec tells, `$[6]`, by the name of the field."""
+
+    def name(place: re.Match[str]) -> str:
+        return Policy.__struct_fields__[int(place[1]) - 1]  # behind the tag
+
+    return re.sub(r"\$\[(\d+)\]", name, sentence)
 
 
 def _id(where: str, table: _Table) -> SanctuaryId:
