@@ -101,7 +101,7 @@ _Seat = tuple[bytes, bytes]  # sanctuary, session
 class _View:
     """One epoch's rooms and members of a slot, as of batch `number`."""
 
-    __slots__ = ("complete", "epoch", "number", "rooms", "seats")
+    __slots__ = ("complete", "epoch", "left", "number", "rooms", "seats")
 
     def __init__(self, epoch: int, number: int, *, complete: bool) -> None:
         self.epoch = epoch
@@ -109,6 +109,8 @@ class _View:
         self.complete = complete
         self.rooms: dict[bytes, RoomOpened] = {}
         self.seats: dict[_Seat, MemberJoined] = {}
+        self.left: dict[_Seat, None] = {}
+        """Seats that were left before this was shown: who sits there again has entered anew."""
 
     def apply(self, event: MemberEvent) -> None:
         match event:
@@ -123,6 +125,7 @@ class _View:
                 self.seats[event.sanctuary, event.session] = event
             case MemberLeft():
                 self.seats.pop((event.sanctuary, event.session), None)
+                self.left[event.sanctuary, event.session] = None
 
 
 class _Slot:
@@ -329,8 +332,10 @@ class MembersReplica:
     def _swap(self, slot: int, of: _Slot, view: _View, changes: list[MemberChange]) -> None:
         """Make the public state equal to the view."""
         of.shown = True
-        for seat in [s for s, m in self._seats[slot].items() if view.seats.get(s) != m]:
-            self._unseat(slot, seat, changes)
+        for seat, member in list(self._seats[slot].items()):
+            if view.seats.get(seat) != member or seat in view.left:
+                self._unseat(slot, seat, changes)
+        view.left.clear()
         for sanctuary in [s for s in self._rooms[slot] if s not in view.rooms]:
             self._close_room(slot, sanctuary, changes)
         for room in view.rooms.values():
