@@ -543,7 +543,9 @@ class Session:
         seat.challenge = message.challenge
         if seat.is_joined:
             seat.join_at_ns = None
-        if message.reopen:
+        # told more than once, it must not end the strand that was opened with this very challenge
+        is_ours = seat.writer is not None and seat.writer.opening.challenge == message.challenge
+        if message.reopen and not is_ours:
             self._interrupt(seat, "interrupted", events, now_ms)
         if seat.speak and seat.is_joined and not seat.is_open:
             self._open(seat, now_ns, now_ms)
