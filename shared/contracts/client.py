@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from shared.contracts.records import Signed
-from shared.contracts.sample import BODY_BYTES_MAX, WINDOW_SAMPLES_MAX
+from shared.contracts.sample import WINDOW_SAMPLES_MAX
 from shared.identifiers import U32, U53, Bytes8, Bytes16, Bytes32
 
 SUBPROTOCOL = "synchronia.v1"
@@ -22,7 +22,9 @@ FRAME_BYTES_MAX = 65536
 FRAME_MESSAGES_MAX = 64
 TOKEN_BYTES_MAX = 2048
 
-Body = Annotated[bytes, msgspec.Meta(min_length=1, max_length=BODY_BYTES_MAX)]
+CARRIED_BYTES_MAX = 4096
+Body = Annotated[bytes, msgspec.Meta(min_length=1, max_length=CARRIED_BYTES_MAX)]
+"""A body on its way to ingest, which refuses what is longer than `BODY_BYTES_MAX` by its number."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -62,9 +62,9 @@ FRAMES: tuple[tuple[str, Raw, str], ...] = (
 FIRST_FRAMES: tuple[tuple[str, Callable[[Person, Wire], Raw], str], ...] = (
     ("not MessagePack", lambda p, w: b"\xc1", "MALFORMED"),
     ("a join before the token", lambda p, w: pack([["time?", 1]]), "BAD_TOKEN"),
-    ("an empty batch", lambda p, w: pack([]), "BAD_TOKEN"),
-    ("a token that is a number", lambda p, w: pack([["token", 5]]), "BAD_TOKEN"),
-    ("a token of 3000 signs", lambda p, w: pack([["token", "a" * 3000]]), "BAD_TOKEN"),
+    ("an empty batch, and then silence", lambda p, w: pack([]), "HANDSHAKE_TIMEOUT"),
+    ("a token that is a number", lambda p, w: pack([["token", 5]]), "MALFORMED"),
+    ("a token of 3000 signs", lambda p, w: pack([["token", "a" * 3000]]), "MALFORMED"),
 )
 
 
@@ -307,16 +307,16 @@ def _frame(first: int, payload: bytes, *, masked: bool = True) -> bytes:
 
 # (name, raw bytes behind the upgrade, the close code's name or number)
 WEBSOCKET: tuple[tuple[str, bytes, int], ...] = (
-    ("an unmasked frame", _frame(0x82, pack([]), masked=False), 1002),
+    ("an unmasked frame", _frame(0x82, pack([]), masked=False), 4000),
     ("a text frame", _frame(0x81, b"[]"), 4000),
-    ("a reserved opcode", _frame(0x83, b""), 1002),
-    ("a reserved bit", _frame(0xC2, b"\x90"), 1002),
-    ("a length of 2⁶³", b"\x82\xff" + b"\xff" * 8 + bytes(4), 4004),
+    ("a reserved opcode", _frame(0x83, b""), 4000),
+    ("a reserved bit", _frame(0xC2, b"\x90"), 4000),
+    ("a length of 2⁶⁴ − 1", b"\x82\xff" + b"\xff" * 8 + bytes(4), 4000),
     (
         "a frame of 70 000 bytes",
         b"\x82\xff" + (70_000).to_bytes(8, "big") + bytes(4) + bytes(70_000),
         4004,
     ),
-    ("a continuation of nothing", _frame(0x80, b"\x90"), 1002),
-    ("a ping of 126 bytes", b"\x89\xfe\x00\x7e" + bytes(4) + bytes(126), 1002),
+    ("a continuation of nothing", _frame(0x80, b"\x90"), 4000),
+    ("a ping of 126 bytes", b"\x89\xfe\x00\x7e" + bytes(4) + bytes(126), 4000),
 )

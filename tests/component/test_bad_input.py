@@ -278,6 +278,7 @@ async def _status(url: str, raw: bytes) -> tuple[str, bytes]:
     async with asyncio.timeout(30):
         answer = await reader.read(FAR)
     writer.close()
+    await writer.wait_closed()
     return answer.split(b" ", 2)[1].decode() if b" " in answer else "closed", answer
 
 
