@@ -1,0 +1,305 @@
+"""The viewers' process of a replay: separate citizens, each with a session, a seat and books.
+
+Members of an audience receive the same bytes, so a frame is decoded once and its meaning applied to
+each viewer that got it; a few viewers verify everything themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.connection import Connection as Pipe
+from typing import get_args
+
+import msgspec
+import uvloop
+
+from load.latency import STEP_NS
+from load.plan import (
+    AudiencePlan,
+    AudienceReport,
+    CoarseSeen,
+    Failed,
+    Finish,
+    GrantActed,
+    GrantSigned,
+    Leave,
+    Progress,
+    Ready,
+    Silenced,
+)
+from shared.client.accounts import Accounts, AccountsReport, GrantsSigned
+from shared.client.connection import Connection, ConnectionEnded
+from shared.client.core import Event, Keyring, Seated, Session, Viewer, WindowJudged, decode_frame
+from shared.client.events import SeatRefused, ViewerMessage
+from shared.contracts.client import (
+    Coarse,
+    SampleShown,
+    SealShown,
+    ServerMessage,
+    Snapshot,
+    StrandEnded,
+)
+from shared.identifiers import MonotonicNs
+from shared.runtime.clock import monotonic_ns, pause, wall_ms
+
+FRAMES_KEPT_MAX = 512
+"""Frames whose meaning is kept: viewers of an audience get the same one within a few milliseconds."""
+ENTERING_MAX = 24
+"""Viewers that connect and enrol at a time."""
+ENTER_S_MAX = 60.0
+PROGRESS_S = 0.5
+COARSE_SEEN_MAX = 100_000
+_FOR_BOOKS = get_args(ViewerMessage)
+
+
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    """A body's first two fields: all that the books need of it."""
+
+    seq: int
+    t_ms: int
+
+
+_head = msgspec.msgpack.Decoder(_Head)
+Number = tuple[bytes, int, int]
+"""(strand, number, intended send time on the monotonic clock)."""
+
+
+class Meaning(msgspec.Struct, gc=False):
+    """A frame, decoded once. `books`: in order, numbers and other messages for the books; `session`:
+    what only the session understands; `messages`: everything.
+    """
+
+    books: list[Number | ServerMessage]
+    session: list[ServerMessage]
+    messages: list[ServerMessage]
+
+
+class Spectator:
+    """One viewer."""
+
+    def __init__(self, house: House, *, is_verifying: bool) -> None:
+        self.house = house
+        self.accounts = Accounts(house.grants)
+        self.viewer = Viewer() if is_verifying else None
+        keyring = Keyring.new(os.urandom, wall_ms())
+        self.session = Session(keyring, os.urandom, viewer=self.viewer)
+        self.connection = Connection(
+            self.session,
+            house.plan.common.url,
+            on_events=self._on_events,
+            on_disconnected=lambda _code: self.accounts.disconnected(),
+            intake=self._intake,
+        )
+        self.entered = asyncio.Event()
+        self.refused = ""
+        self.windows: Counter[str] = Counter()
+        self._ticks: dict[bytes, int] = {}
+
+    def _intake(self, frame: bytes, now_ns: MonotonicNs) -> list[ServerMessage]:
+        house = self.house
+        meaning = house.meaning(frame)
+        counts, accounts = house.counts, self.accounts
+        for entry in meaning.books:
+            if entry.__class__ is tuple:
+                strand, seq, intended_ns = entry
+                accounts.sample(strand, seq, now_ns)
+                counts[(now_ns - intended_ns) // STEP_NS] += 1
+            else:
+                if isinstance(entry, Coarse):
+                    self._on_coarse(entry, now_ns)
+                elif isinstance(entry, Snapshot):
+                    self._ticks.clear()  # it shows the newest records again
+                accounts.apply(entry, None, now_ns)
+        return meaning.session if self.viewer is None else meaning.messages
+
+    def _on_coarse(self, message: Coarse, now_ns: MonotonicNs) -> None:
+        """At most one record a pseudonym and tick; one viewer keeps the cells, to be judged later."""
+        if self._ticks.get(message.pseudonym) == message.tick:
+            self.accounts.totals.against["two coarse records in a tick"] = (
+                self.accounts.totals.against.get("two coarse records in a tick", 0) + 1
+            )
+        self._ticks[message.pseudonym] = message.tick
+        if self is self.house.spectators[0] and message.cell is not None:
+            self.house.saw_coarse(now_ns, message.tick, message.cell)
+
+    def _on_events(self, events: list[Event], _now_ns: MonotonicNs) -> None:
+        for event in events:
+            if isinstance(event, Seated):
+                self.entered.set()
+            elif isinstance(event, SeatRefused):
+                self.refused = event.reason
+            elif isinstance(event, WindowJudged):
+                self.windows[event.state.value] += 1
+
+    async def enter(self) -> None:
+        """Connect, enrol, sit down. Raises: TimeoutError."""
+        self.session.join(self.house.plan.common.sanctuary)
+        async with asyncio.timeout(ENTER_S_MAX):
+            await self.entered.wait()
+
+
+class House:
+    """All viewers of this process."""
+
+    def __init__(self, plan: AudiencePlan, pipe: Pipe) -> None:
+        self.plan = plan
+        self.grants = GrantsSigned()
+        self.counts: Counter[int] = Counter()
+        self.frames = self.bytes_received = 0
+        self.coarse: dict[tuple[int, int], list[int]] = {}
+        self._pipe = pipe
+        self._meanings: dict[bytes, Meaning] = {}
+        self._finish: Finish | None = None
+        self._orders = asyncio.Event()
+        self._is_leaving = False
+        self.spectators = [
+            Spectator(self, is_verifying=place < plan.verifying) for place in range(plan.viewers)
+        ]
+
+    def meaning(self, frame: bytes) -> Meaning:
+        self.frames += 1
+        self.bytes_received += len(frame)
+        known = self._meanings.get(frame)
+        if known is not None:
+            return known
+        messages = decode_frame(frame)
+        wall_zero_ns = self.plan.common.wall_zero_ns
+        meaning = Meaning([], [], messages)
+        for message in messages:
+            if isinstance(message, SampleShown):
+                head = _head.decode(message.body)
+                meaning.books.append(
+                    (message.strand, head.seq, head.t_ms * 1_000_000 - wall_zero_ns)
+                )
+            elif isinstance(message, SealShown):
+                continue  # for those who verify
+            elif isinstance(message, _FOR_BOOKS):
+                meaning.books.append(message)
+            else:
+                meaning.session.append(message)
+        if len(self._meanings) >= FRAMES_KEPT_MAX:
+            del self._meanings[next(iter(self._meanings))]
+        self._meanings[frame] = meaning
+        return meaning
+
+    def saw_coarse(self, now_ns: MonotonicNs, tick: int, cell: int) -> None:
+        key = (now_ns, tick)
+        if key in self.coarse or len(self.coarse) < COARSE_SEEN_MAX:
+            self.coarse.setdefault(key, []).append(cell)
+
+    async def live(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._pipe.fileno(), self._on_orders)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for spectator in self.spectators:
+                    group.create_task(self._keep(spectator))
+                progress = group.create_task(self._tell_progress())
+                await self._enter_all()
+                gc.collect()
+                gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
+                self._pipe.send(Ready([]))
+                await self._until(lambda: self._finish is not None)
+                await self._settle()
+                self._pipe.send(self._report())
+                await self._until(lambda: self._is_leaving)
+                progress.cancel()
+                for spectator in self.spectators:
+                    spectator.connection.stop()
+        finally:
+            loop.remove_reader(self._pipe.fileno())
+
+    async def _keep(self, spectator: Spectator) -> None:
+        try:
+            await spectator.connection.run()
+        except ConnectionEnded as ended:
+            self._pipe.send(Failed(f"a viewer was sent away: {ended}"))
+
+    async def _enter_all(self) -> None:
+        gate = asyncio.Semaphore(ENTERING_MAX)
+
+        async def enter(spectator: Spectator) -> None:
+            async with gate:
+                await spectator.enter()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for spectator in self.spectators:
+                    group.create_task(enter(spectator))
+        except* TimeoutError:
+            seated = sum(each.entered.is_set() for each in self.spectators)
+            refusals = Counter(each.refused for each in self.spectators if each.refused)
+            why = ", ".join(refusals) or "no answer"
+            total = len(self.spectators)
+            self._pipe.send(Failed(f"{seated} of {total} viewers got a seat in time: {why}"))
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await pause(PROGRESS_S)
+            self._pipe.send(Progress(self.counts.total(), 0))
+
+    def _on_orders(self) -> None:
+        while self._pipe.poll():
+            order = self._pipe.recv()
+            match order:
+                case GrantSigned():
+                    self.grants.signed(order.citizen, order.tier, MonotonicNs(order.at_ns))
+                case GrantActed():
+                    self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
+                case Silenced():
+                    last_ns = self.grants.of(order.citizen).last_ns
+                    self._pipe.send(order._replace(last_ns=last_ns))
+                case Finish():
+                    self._finish = order
+                case Leave():
+                    self._is_leaving = True
+                case _:
+                    raise AssertionError(order)
+        self._orders.set()
+
+    async def _until(self, met: Callable[[], bool]) -> None:
+        while not met():
+            self._orders.clear()
+            await self._orders.wait()
+
+    async def _settle(self) -> None:
+        """Until every viewer saw every strand end, or long enough."""
+        assert self._finish is not None
+        deadline_ns = monotonic_ns() + self._finish.within_s * 1e9
+        while monotonic_ns() < deadline_ns and any(
+            each.accounts.open_strands for each in self.spectators
+        ):
+            await pause(0.02)
+        for spectator in self.spectators:
+            for strand, books in spectator.accounts.strands.items():
+                total = self._finish.totals.get(strand)
+                if total is not None and books.ended is None:
+                    # its end did not come: what is missing up to the total is unaccounted
+                    spectator.accounts.ended(StrandEnded(strand, "closed", total, None))
+
+    def _report(self) -> AudienceReport:
+        accounts, windows = AccountsReport(), Counter[str]()
+        orphans = 0
+        for spectator in self.spectators:
+            accounts.add(spectator.accounts.report())
+            windows.update(spectator.windows)
+            orphans += 0 if spectator.viewer is None else spectator.viewer.orphans
+        seen = [CoarseSeen(at, tick, tuple(c)) for (at, tick), c in self.coarse.items()]
+        return AudienceReport(
+            accounts, self.counts, windows, seen, self.frames, self.bytes_received, orphans
+        )
+
+
+def audience_process(plan: AudiencePlan, pipe: Pipe) -> None:
+    """The whole of a viewers' process. Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(House(plan, pipe).live())
+        except (EOFError, BrokenPipeError):
+            return  # the parent is gone; so are we
