@@ -98,12 +98,19 @@ class Bus:
         """
         bus = cls(instance, structlog.get_logger() if log is None else log)
         last: list[Exception] = []
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + deadline_s
 
         async def failed(error: Exception) -> None:
             last[:] = [error]
-            if not bus._inbox_open and "authorization" in str(error).lower():
-                raise NoBroker(f"the broker at {url} refused the key of {instance}")
             bus._events.put_nowait(error)
+            if bus._inbox_open:
+                return
+            if "authorization" in str(error).lower():
+                raise NoBroker(f"the broker at {url} refused the key of {instance}")
+            if loop.time() > deadline:
+                # nats-py can swallow the cancellation of `timeout` when it races with an error
+                raise TimeoutError
 
         async def disconnected() -> None:
             bus._events.put_nowait("disconnected")

@@ -77,6 +77,12 @@ class Connection(nats.aio.client.Client):
     def write(self, command: bytes) -> int:
         """Hand bytes to the transport; returns how many it holds unsent. Only while `is_writable`."""
         writer: asyncio.StreamWriter = self._transport._io_writer  # type: ignore[union-attr]  # noqa: SLF001
+        if self._pending:
+            # subscriptions that nats-py has not sent yet: what is published behind them must not
+            # overtake them, or its answer finds nobody
+            command = b"".join((*self._pending, command))
+            self._pending = []
+            self._pending_data_size = 0
         writer.transport.write(command)
         return writer.transport.get_write_buffer_size()
 

@@ -35,6 +35,8 @@ DRAINED, CRASHED, REFUSED = 0, 1, 2
 _PROBE_S = 1.0
 _PROBES_FAILED_MAX = 2
 _BUS_DRAIN_S_MAX = 1.0
+_FRAMES_SHOWN = 6
+_CANCEL_AGAIN_S = 0.1
 
 
 class TaskReturned(Exception):  # noqa: N818
@@ -49,7 +51,7 @@ class _DrainStep:
 
 
 class Runtime:
-    """What a service gets from its process. Made by `run`, in tests by `Runtime.for_test`."""
+    """What a service gets from its process. Made by `run`; a component test makes it directly."""
 
     def __init__(
         self,
@@ -169,55 +171,44 @@ async def _serve(
     log = logs.configure(name, process.instance)
     registry = CollectorRegistry()
     readiness = health.Readiness()
+    readiness.set("started", is_ready=False)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal, stopping)
     log.info("starting", process=describe(process), settings=describe(settings))
-
-    collector = BusCollector(registry)
-    buses = []
-    for connection in ("bus", "control"):
-        bus = await Bus.connect(process.instance, process.nats_url, seed=process.seed, log=log)
-        collector.add(connection, bus.counts, lambda bus=bus: bus.waiting_bytes)
-        buses.append(bus)
-    server = None
-    if process.metrics_port is not None:
-        server = await health.serve(process.metrics_host, process.metrics_port, readiness, registry)
-        log.info("metrics", port=server.sockets[0].getsockname()[1])
+    # beats and health come first: waiting for the broker is alive, and not ready
     heartbeat = Heartbeat(process.heartbeat_fd, registry, stopping.set)
+    server = await _open_door(process, readiness, registry)
+    if server is not None:
+        log.info("metrics", port=server.sockets[0].getsockname()[1])
 
-    kept = False
+    kept = True
     async with asyncio.TaskGroup() as group:
-        runtime = Runtime(
-            settings,
-            process,
-            bus=buses[0],
-            control=buses[1],
-            registry=registry,
-            log=log,
-            group=group,
-            readiness=readiness,
-        )
-        loop.set_exception_handler(lambda _, context: _on_fault(runtime, context))
-        runtime.ready("started", False)
-        for connection, bus in zip(("bus", "control"), buses, strict=True):
-            runtime.supervise(f"{connection} connection", bus.run())
-            runtime.on_drain(f"close {connection}", bus.close, deadline_s=_BUS_DRAIN_S_MAX)
-        runtime.supervise("bus probe", _probe(runtime))
-        starting = group.create_task(_start(start, runtime), name="start")
         stop = group.create_task(_until(stopping), name="until asked to stop")
+        begun: list[Runtime] = []
+        starting = group.create_task(
+            _start(
+                start, begun, settings, process, registry, log=log, group=group, readiness=readiness
+            ),
+            name="start",
+        )
         await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
+        if not stop.done():
             # what a service made at start lives as long as it: the collector need not look again
             gc.collect()
             gc.freeze()
-            runtime.ready("started", True)
-            await stop
-        starting.cancel()
+            begun[0].ready("started", True)
+        await stop
+        while not starting.done():
+            # more than once: a cancellation that races with an error of a connection can be lost in
+            # asyncio.wait_for (Python 3.11)
+            starting.cancel()
+            await asyncio.wait((starting,), timeout=_CANCEL_AGAIN_S)
         readiness.set("draining", is_ready=False)
         log.info("draining")
-        kept = await runtime.drain()
-        runtime.stop()
+        for runtime in begun:
+            kept = await runtime.drain()
+            runtime.stop()
     heartbeat.stop()
     if server is not None:
         server.close()
@@ -225,7 +216,54 @@ async def _serve(
     return DRAINED if kept else CRASHED
 
 
-async def _start(start: Callable[[Runtime], Awaitable[None]], runtime: Runtime) -> None:
+async def _open_door(
+    process: ProcessSettings, readiness: health.Readiness, registry: CollectorRegistry
+) -> asyncio.Server | None:
+    if process.metrics_port is None:
+        return None
+    try:
+        return await health.serve(process.metrics_host, process.metrics_port, readiness, registry)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)  # asyncio wraps the text, not the number
+        raise SettingsRefused(
+            f"metrics port {process.metrics_port} cannot be used: {reason}"
+        ) from None
+
+
+async def _start(
+    start: Callable[[Runtime], Awaitable[None]],
+    begun: list[Runtime],
+    settings: Any,
+    process: ProcessSettings,
+    registry: CollectorRegistry,
+    *,
+    log: Any,
+    group: asyncio.TaskGroup,
+    readiness: health.Readiness,
+) -> None:
+    """Connect, then let the service begin; `begun` gets the runtime as soon as it must be drained."""
+    collector = BusCollector(registry)
+    buses = []
+    for connection in ("bus", "control"):
+        bus = await Bus.connect(process.instance, process.nats_url, seed=process.seed, log=log)
+        collector.add(connection, bus.counts, lambda bus=bus: bus.waiting_bytes)
+        buses.append(bus)
+    runtime = Runtime(
+        settings,
+        process,
+        bus=buses[0],
+        control=buses[1],
+        registry=registry,
+        log=log,
+        group=group,
+        readiness=readiness,
+    )
+    begun.append(runtime)
+    asyncio.get_running_loop().set_exception_handler(lambda _, fault: _on_fault(runtime, fault))
+    for connection, bus in zip(("bus", "control"), buses, strict=True):
+        runtime.supervise(f"{connection} connection", bus.run())
+        runtime.on_drain(f"close {connection}", bus.close, deadline_s=_BUS_DRAIN_S_MAX)
+    runtime.supervise("bus probe", _probe(runtime))
     await start(runtime)
 
 
@@ -273,16 +311,15 @@ def run(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(name, settings, process, start))
-    except NoBroker as error:
-        print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
-        return CRASHED
-    except KeyboardInterrupt:
-        return CRASHED
     except Exception as error:  # noqa: BLE001  (the last word of every process)
         cause = _innermost(error)
+        if isinstance(cause, SettingsRefused | NoBroker):
+            print(f"{name}: {cause}", file=sys.stderr)  # noqa: T201
+            return REFUSED if isinstance(cause, SettingsRefused) else CRASHED
+        # the error's own text stays out: it may quote what a client sent
         logs.configure(name, process.instance).critical(
             "crashed",
             error=type(cause).__name__,
-            where="".join(traceback.format_tb(cause.__traceback__)[-6:]),
+            where="".join(traceback.format_tb(cause.__traceback__)[-_FRAMES_SHOWN:]),
         )
         return CRASHED
