@@ -107,8 +107,8 @@ class Spectator:
         for entry in meaning.books:
             if entry.__class__ is tuple:
                 strand, seq, intended_ns = entry
-                accounts.sample(strand, seq, now_ns)
-                counts[(now_ns - intended_ns) // STEP_NS] += 1
+                if accounts.sample(strand, seq, now_ns):
+                    counts[(now_ns - intended_ns) // STEP_NS] += 1
             else:
                 if isinstance(entry, Coarse):
                     self._on_coarse(entry, now_ns)
@@ -125,7 +125,7 @@ class Spectator:
             )
         self._ticks[message.pseudonym] = message.tick
         if self is self.house.spectators[0] and message.cell is not None:
-            self.house.saw_coarse(now_ns, message.tick, message.cell)
+            self.house.saw_coarse(now_ns, message)
 
     def _on_events(self, events: list[Event], _now_ns: MonotonicNs) -> None:
         for event in events:
@@ -134,7 +134,9 @@ class Spectator:
             elif isinstance(event, SeatRefused):
                 self.refused = event.reason
             elif isinstance(event, WindowJudged):
-                self.windows[event.state.value] += 1
+                books = self.accounts.strands.get(event.strand)
+                if books is not None and books.grant.is_known:
+                    self.windows[event.state.value] += 1
 
     async def enter(self) -> None:
         """Connect, enrol, sit down. Raises: TimeoutError."""
@@ -152,6 +154,9 @@ class House:
         self.counts: Counter[int] = Counter()
         self.frames = self.bytes_received = 0
         self.coarse: dict[tuple[int, int], list[int]] = {}
+        self.strangers: set[bytes] = set()
+        """Pseudonyms of people who were here before ours."""
+        self.has_own_people = False
         self._pipe = pipe
         self._meanings: dict[bytes, Meaning] = {}
         self._finish: Finish | None = None
@@ -187,10 +192,14 @@ class House:
         self._meanings[frame] = meaning
         return meaning
 
-    def saw_coarse(self, now_ns: MonotonicNs, tick: int, cell: int) -> None:
-        key = (now_ns, tick)
+    def saw_coarse(self, now_ns: MonotonicNs, message: Coarse) -> None:
+        assert message.cell is not None
+        if not self.has_own_people:
+            self.strangers.add(message.pseudonym)
+            return
+        key = (now_ns, message.tick)
         if key in self.coarse or len(self.coarse) < COARSE_SEEN_MAX:
-            self.coarse.setdefault(key, []).append(cell)
+            self.coarse.setdefault(key, []).append(message.cell)
 
     async def live(self) -> None:
         loop = asyncio.get_running_loop()
@@ -248,6 +257,7 @@ class House:
             order = self._pipe.recv()
             match order:
                 case GrantSigned():
+                    self.has_own_people = True
                     self.grants.signed(order.citizen, order.tier, MonotonicNs(order.at_ns))
                 case GrantActed():
                     self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
@@ -291,7 +301,14 @@ class House:
             orphans += 0 if spectator.viewer is None else spectator.viewer.orphans
         seen = [CoarseSeen(at, tick, tuple(c)) for (at, tick), c in self.coarse.items()]
         return AudienceReport(
-            accounts, self.counts, windows, seen, self.frames, self.bytes_received, orphans
+            accounts=accounts,
+            latencies=self.counts,
+            windows=windows,
+            coarse=seen,
+            strangers=len(self.strangers),
+            frames=self.frames,
+            bytes_received=self.bytes_received,
+            orphans=orphans,
         )
 
 

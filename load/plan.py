@@ -138,6 +138,8 @@ class AudienceReport(NamedTuple):
     windows: dict[str, int]
     coarse: list[CoarseSeen]
     """Of one viewer, by tick."""
+    strangers: int
+    """People at coarse who were in the room before ours."""
     frames: int
     bytes_received: int
     orphans: int

@@ -168,8 +168,13 @@ class Replay:
     def _judge_coarse(
         self, verdict: Verdict, spoken: SpeakersReport, seen: list[AudienceReport]
     ) -> None:
-        for tick in (tick for audience in seen[:1] for tick in audience.coarse):
-            verdict.coarse_unexplained += unexplained(tick, spoken.people)
+        """The first audience's first viewer speaks for all. Strangers' cells cannot be explained; as
+        many as were there before may be there still, under whatever pseudonym.
+        """
+        for audience in seen[:1]:
+            for tick in audience.coarse:
+                left = unexplained(tick, spoken.people) - audience.strangers
+                verdict.coarse_unexplained += max(0, left)
         if verdict.coarse_unexplained:
             verdict.against["coarse cells that nobody felt"] = verdict.coarse_unexplained
 

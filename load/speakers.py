@@ -120,6 +120,8 @@ class Person:
             await self.until(lambda: self.session.is_ready)
             assert self.session.citizen is not None
             self.report.citizen = self.session.citizen
+            # the audience's books know everyone of ours, those who grant nothing too
+            self.troupe.tell(GrantSigned(self.session.citizen, Tier.WITHHELD, monotonic_ns()))
             if self.tier is not Tier.WITHHELD:
                 self.sign(self.tier)
                 await self.until(lambda: not self.session.chain.in_flight)

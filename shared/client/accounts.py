@@ -37,8 +37,9 @@ class CitizenGrant:
     last received them.
     """
 
+    is_known: bool = False
+    """One of the tool's own people. The books keep others, and count nothing of them."""
     full_until_ns: int = 0
-    coarse_until_ns: int = 0
     last_ns: int = 0
     changes: list[tuple[int, int]] = field(default_factory=list)
     """(from when, `full` within the grant until when), one for each record."""
@@ -59,11 +60,9 @@ class GrantsSigned:
     def signed(self, citizen: bytes, tier: Tier, at_ns: MonotonicNs) -> None:
         """A grant or withdrawal (`WITHHELD`) was signed. A narrowing binds from `acted` on."""
         grant = self.of(citizen)
+        grant.is_known = True
         if tier >= Tier.FULL:
             grant.full_until_ns = _NEVER
-        if tier is Tier.COARSE:
-            grant.coarse_until_ns = _NEVER
-        if tier >= Tier.FULL:
             grant.changes.append((at_ns, _NEVER))
 
     def acted(self, citizen: bytes, tier: Tier, at_ns: MonotonicNs) -> None:
@@ -74,8 +73,6 @@ class GrantsSigned:
             grant.full_until_ns = until_ns
             if grant.changes:
                 grant.changes[-1] = (grant.changes[-1][0], until_ns)
-        if tier is not Tier.COARSE and grant.coarse_until_ns == _NEVER:
-            grant.coarse_until_ns = until_ns
 
     def allows_full(self, citizen: bytes, at_ns: int) -> bool:
         """Whether a byte received at `at_ns` was within what had been signed, in hindsight."""
@@ -147,14 +144,15 @@ class Accounts:
 
     # One for each message that matters.
 
-    def sample(self, strand: bytes, seq: int, now_ns: int) -> None:
+    def sample(self, strand: bytes, seq: int, now_ns: int) -> bool:
+        """One number arrived; whether it is one of the tool's own people's."""
         books = self.strands.get(strand)
         if books is None or books.is_stale:
             self._against("after struck" if strand in self._struck else "never shown")
-            return
+            return False
         grant = books.grant
         grant.last_ns = now_ns
-        if now_ns > grant.full_until_ns and self.checks_grants:
+        if now_ns > grant.full_until_ns and self.checks_grants and grant.is_known:
             self._suspect(books.citizen, now_ns)
         if seq == books.next_seq:
             books.next_seq = seq + 1
@@ -167,6 +165,7 @@ class Accounts:
             books.delivered += 1
         else:
             self.totals.repeated += 1
+        return grant.is_known
 
     def skipped(self, message: Skipped) -> None:
         books = self.strands.get(message.strand)
@@ -186,7 +185,7 @@ class Accounts:
         self._struck.pop(message.strand, None)
         grant = self.grants.of(message.citizen)
         if now_ns > grant.full_until_ns and self.checks_grants:
-            self._suspect(message.citizen, now_ns)
+            self._suspect(message.citizen, now_ns)  # a grant may be on its way here: judged later
         if books is not None:
             if message.next_seq > books.next_seq:
                 books.holes.append([books.next_seq, message.next_seq - 1])
@@ -266,22 +265,29 @@ class Accounts:
 
     @property
     def open_strands(self) -> int:
-        return sum(1 for each in self.strands.values() if each.ended is None and not each.is_stale)
+        """Of the tool's own people: seen here, and not seen to end."""
+        return sum(
+            each.ended is None
+            and not each.is_stale
+            and (each.grant.is_known or not self.checks_grants)
+            for each in self.strands.values()
+        )
 
     def report(self) -> AccountsReport:
         """Close every book. Call once."""
+        self.totals.strands_open = self.open_strands
         for books in self.strands.values():
-            if books.ended is None and not books.is_stale:
-                self.totals.strands_open += 1
             self._close(books, is_told=books.is_told)
         self.strands = {}
         for citizen, at_ns in self.suspects:
-            if not self.grants.allows_full(citizen, at_ns):
+            if self.grants.of(citizen).is_known and not self.grants.allows_full(citizen, at_ns):
                 self._against("above the grant")
         self.suspects = []
         return self.totals
 
     def _close(self, books: StrandBooks, *, is_told: bool) -> None:
+        if self.checks_grants and not books.grant.is_known:
+            return
         self.totals.delivered += books.delivered
         for reason, count in books.skipped.items():
             self.totals.skipped[reason] = self.totals.skipped.get(reason, 0) + count
