@@ -59,6 +59,15 @@ class Connection(nats.aio.client.Client):
             return
         receive(subject.decode(), reply.decode() or None, data, headers or None)
 
+    async def _send_command(self, cmd: bytes, priority: bool = False) -> None:  # noqa: FBT001, FBT002
+        # nats-py's own commands take the same way as ours: in its queue, which is emptied a turn
+        # later, a subscription was overtaken by the publication (or the PING of `flush`) behind it,
+        # and the answer found nobody
+        if self.is_writable:
+            self.write(cmd)
+        else:
+            await super()._send_command(cmd, priority)
+
     async def abandon(self) -> None:
         """Give up a connection that was never established: nats-py leaves its socket open then."""
         if self._transport:
@@ -77,12 +86,6 @@ class Connection(nats.aio.client.Client):
     def write(self, command: bytes) -> int:
         """Hand bytes to the transport; returns how many it holds unsent. Only while `is_writable`."""
         writer: asyncio.StreamWriter = self._transport._io_writer  # type: ignore[union-attr]  # noqa: SLF001
-        if self._pending:
-            # subscriptions that nats-py has not sent yet: what is published behind them must not
-            # overtake them, or its answer finds nobody
-            command = b"".join((*self._pending, command))
-            self._pending = []
-            self._pending_data_size = 0
         writer.transport.write(command)
         return writer.transport.get_write_buffer_size()
 

@@ -132,6 +132,20 @@ async def test_a_subscription_is_in_force_before_what_is_published_next(broker: 
     assert got == list(range(50))
 
 
+async def test_after_a_flush_others_are_heard(broker: Broker) -> None:
+    sender, receiver = await broker.bus("gateway-0"), await broker.bus("fanout-0")
+    got: list[int] = []
+    for number in range(50):
+        subscription = await receiver.subscribe(
+            "control.*", GatewayBeat, lambda _, event, __: got.append(event.number)
+        )
+        await receiver.flush()
+        sender.publish(control("gateway-0"), GatewayBeat("gateway-0", 7, number))
+        await wait_until(lambda n=number: n in got, "the message")  # type: ignore[misc]
+        await subscription.close()
+    assert got == list(range(50))
+
+
 async def test_a_queue_group_gets_each_message_once(broker: Broker) -> None:
     sender = await broker.bus("gateway-0")
     got: list[str] = []
