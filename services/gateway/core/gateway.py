@@ -588,6 +588,9 @@ class Gateway:
 
     def _seat_answered(self, event: SeatAnswered) -> list[Effect]:
         id_ = SessionId(event.session)
+        if self._seats.is_overtaken(event):
+            self._egress.owe(id_, event.message)
+            return []
         must_leave = self._seats.answered(event)
         if not event.seated:
             self._egress.depart(id_, event.sanctuary)

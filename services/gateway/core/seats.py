@@ -103,6 +103,18 @@ class Seats:
         self._wanted[place] = wanted
         return wanted
 
+    def is_overtaken(self, event: SeatAnswered) -> bool:
+        """Whether it ends a seat that its session has asked for anew meanwhile: the edge stream may
+        have let it in already, ahead of this.
+        """
+        wanted = self._wanted.get((SessionId(event.session), event.sanctuary))
+        return (
+            not event.seated
+            and wanted is not None
+            and wanted.record is not None
+            and event.ref not in (None, wanted.ref)
+        )
+
     def answered(self, event: SeatAnswered) -> bool:
         """Keep or forget the seat. True: sanctuary seats a session that is gone, so it must leave."""
         session = SessionId(event.session)
