@@ -30,6 +30,8 @@ from shared.contracts import (
 from tests.simulation.oracle import Broken, Connection, Oracle
 from tests.simulation.screen import StrandSeen, seq_of
 
+COARSE_RETURNS_NS = 12_000_000_000
+"""Coarse begins again 10 s after a narrowing, on the room's tick."""
 OfStrand = SampleShown | SealShown | Skipped | StrandEnded
 """What a connection may get of a strand only while it is shown."""
 
@@ -347,9 +349,22 @@ class SnapshotPlusEvents(Law):
             case _:
                 pass
 
-    def compare(self, old: Connection, fresh: Connection, sanctuary: bytes) -> None:
+    def compare(
+        self,
+        old: Connection,
+        fresh: Connection,
+        sanctuary: bytes,
+        *,
+        is_in_the_dark: Callable[[bytes], bool],
+    ) -> None:
         """Two connections of one person, one since long ago, one just entered."""
-        held, shown = state_of(old, sanctuary), state_of(fresh, sanctuary)
+        held, shown = self.state_of(old, sanctuary), self.state_of(fresh, sanctuary)
+        for citizen in [key for key in {**held, **shown} if len(key) == 16]:
+            # a narrowing keeps those who saw it in the dark for 10 s, and nobody else
+            narrowed_ns = self.oracle.narrowed_ns.get(citizen, 0)
+            if self.oracle.now_ns - narrowed_ns < COARSE_RETURNS_NS or is_in_the_dark(citizen):
+                held.pop(citizen, None)
+                shown.pop(citizen, None)
         if held != shown:
             differing = sorted(key for key in {**held, **shown} if held.get(key) != shown.get(key))
             sentences = "; ".join(
@@ -358,6 +373,17 @@ class SnapshotPlusEvents(Law):
             )
             raise self.broken(f"{old} and the fresh {fresh} differ: {sentences}")
 
+    def state_of(self, connection: Connection, sanctuary: bytes) -> dict[bytes, tuple[object, ...]]:
+        """Strand → what is held of it; citizen → the cell. (Pseudonyms differ between audiences.)"""
+        room = connection.screen.room(sanctuary)
+        state: dict[bytes, tuple[object, ...]] = {
+            strand: seen.held() for strand, seen in room.strands.items() if seen.ended is None
+        }
+        for pseudonym, (_, cell) in room.cells.items():
+            if cell is not None:
+                state[self.oracle.pseudonyms[pseudonym][0]] = (cell,)
+        return state
+
 
 def _brief(held: tuple[object, ...] | None) -> str:
     if held is None:
@@ -365,16 +391,6 @@ def _brief(held: tuple[object, ...] | None) -> str:
     return "/".join(
         each.hex()[:12] + f"…{len(each)}" if isinstance(each, bytes) else str(each) for each in held
     )
-
-
-def state_of(connection: Connection, sanctuary: bytes) -> dict[bytes, tuple[object, ...]]:
-    """Strand → what is held of it, pseudonym → cell."""
-    room = connection.screen.room(sanctuary)
-    state: dict[bytes, tuple[object, ...]] = {
-        strand: seen.held() for strand, seen in room.strands.items() if seen.ended is None
-    }
-    state |= {pseudonym: (cell,) for pseudonym, (_, cell) in room.cells.items() if cell is not None}
-    return state
 
 
 class Converges(Law):

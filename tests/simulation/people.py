@@ -25,6 +25,7 @@ from shared.contracts import Audience, Provenance, Tier
 from shared.identifiers import MonotonicNs, WallMs
 from tests.simulation import city
 from tests.simulation.faults import CALM_NS
+from tests.simulation.laws import COARSE_RETURNS_NS
 from tests.simulation.oracle import Broken, Connection
 from tests.simulation.schedule import MS, S
 from tests.simulation.sockets import Socket
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 PATIENCE_NS = 2_500 * MS
 """A socket on which nothing was said for so long before `welcome` is given up."""
-COARSE_RETURNS_NS = 12 * S
-"""After a narrowing, coarse begins 10 s later under a new pseudonym, on the room's tick."""
 COARSE_LATE_S = 3
 """A cell this many seconds old is still the newest: ticks come each second."""
 
@@ -199,7 +198,8 @@ class Person:
                 newest = max(cells, default=0)
                 narrowed = world.oracle.narrowed_ns.get(citizen, -COARSE_RETURNS_NS)
                 late = newest < world.fanout_now_s(sanctuary) - COARSE_LATE_S
-                if late and self.now_ns - narrowed > COARSE_RETURNS_NS:
+                is_dark = world.fell_lately(connection, sanctuary, citizen)
+                if late and not is_dark and self.now_ns - narrowed > COARSE_RETURNS_NS:
                     missing.append(f"{connection} does not see {speaker.name} coarse")
         return missing
 

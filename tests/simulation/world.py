@@ -139,6 +139,25 @@ class World:
         }
         return tiers.pop() if len(tiers) == 1 else None
 
+    def fell_lately(self, connection: Connection, sanctuary: bytes, citizen: bytes) -> bool:
+        """Whether an expiry or a room that closed took something away in the last 12 s."""
+        if self.policies[sanctuary].close_limit < len(city.CITIZENS):
+            return True
+        state = self.oracle.chain(citizen).states[-1]
+        now_ms = self.nodes[self.fanout_of(sanctuary)].now_ms
+        audience = Audience.PUBLIC if connection.watches is not None else Audience.MEMBERS
+        tiers = [
+            state.tier(
+                self.policies[sanctuary],
+                audience,
+                connection.citizen,
+                now_ms - ago_s * 1000,
+                self.oracle.tier_max,
+            )
+            for ago_s in range(13)
+        ]
+        return max(tiers) > tiers[0]
+
     def closed_to_sight(self, sanctuary: bytes) -> bool | None:
         """Whether a commons has outgrown seeing everybody; None between the two limits."""
         policy = self.policies[sanctuary]
@@ -313,7 +332,12 @@ class World:
                 one, other = old.connection, twin.connection
                 if one is None or other is None:
                     raise Broken(Converges.name, f"{twin.name} or {old.name} has no connection")
-                self.snapshot_law.compare(one, other, sanctuary)
+                self.snapshot_law.compare(
+                    one,
+                    other,
+                    sanctuary,
+                    is_in_the_dark=partial(self.fell_lately, one, sanctuary),
+                )
 
 
 def brief(event: Any) -> str:
