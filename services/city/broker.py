@@ -22,6 +22,7 @@ from shared.bus.permissions import BOOTSTRAP, seed_path
 from shared.bus.server import EmbeddedServer, ServerFailed, find_binary
 from shared.runtime.clock import monotonic_ns
 
+NATS_PORT: Final = 4222
 LOOK_S: Final = 0.5
 GREETING_S_MAX: Final = 1.0
 UNANSWERED_MAX: Final = 3
@@ -43,13 +44,15 @@ class ForeignBroker:
                     f"no key {seed_path(self.keys, instance)}; make it: "
                     f"synchronia keys bus --keys {self.keys}"
                 )
+        if not await greets(self.url):
+            raise CannotStartError(f"no nats-server answers at {self.url}; is --nats right?")
         bootstrap = seed_path(self.keys, BOOTSTRAP)
         try:
             # Without that key the broker's operator made the streams, or the registry will say so.
             if bootstrap.exists():
                 await ensure_streams(self.url, bootstrap)
         except (BusError, OSError) as error:
-            raise CannotStartError(f"{error}; is --nats right, and does it know --keys?") from error
+            raise CannotStartError(f"{error}; does it know the keys in {self.keys}?") from error
 
 
 class EmbeddedBroker:
@@ -173,15 +176,17 @@ Broker = EmbeddedBroker | ForeignBroker
 
 async def greets(url: str) -> bool:
     """Whether a nats-server says INFO to a connection, which it does before any key."""
-    address = urlsplit(url)
     try:
+        address = urlsplit(url)
         async with asyncio.timeout(GREETING_S_MAX):
-            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            reader, writer = await asyncio.open_connection(
+                address.hostname, address.port or NATS_PORT
+            )
             try:
                 return await reader.readexactly(4) == b"INFO"
             finally:
                 writer.close()
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+    except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError):
         return False
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.city.settings import SEEDS, Settings
 from shared.client.keystore import Keystore
+from shared.identifiers import slug_of
 
 CITIZENS_FILE = SEEDS / "citizens.toml"
 
@@ -28,7 +29,7 @@ def stage_voices(keystore: Keystore) -> list[tuple[str, str]]:
     """
     rows = tomllib.loads(CITIZENS_FILE.read_text(encoding="utf-8"))["citizen"]
     return [
-        (row["sanctuary"], keystore.load_or_new(row["name"].lower())[0].did)
+        (row["sanctuary"], keystore.load_or_new(slug_of(row["name"]))[0].did)
         for row in rows
         if "public" in row
     ]

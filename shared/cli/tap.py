@@ -21,16 +21,16 @@ import typer
 
 import shared.contracts
 from shared.bus import Bus, NoBroker
+from shared.bus.permissions import TAP, permissions_of
 from shared.cli.running import read_running
+from shared.runtime import logs
 from shared.runtime.clock import pause
-from shared.subjects import TABLE
 
 SHAPE_DEPTH: Final = 2
 SHAPE_PARTS_MAX: Final = 12
 KINDS_MAX: Final = 512
 """Different (family, shape) rows kept; more are counted as one."""
 TICK_S: Final = 1.0
-INSTANCE: Final = "tap"
 TAGS: Final = frozenset(
     kind.__struct_config__.tag
     for kind in vars(shared.contracts).values()
@@ -63,6 +63,13 @@ class Tally:
     def take(self) -> dict[tuple[str, str], Row]:
         rows, self.rows = self.rows, {}
         return dict(sorted(rows.items()))
+
+
+def shown_subjects() -> tuple[str, ...]:
+    """What the tap's key may listen to: not the uplink, nor what services ask each other."""
+    return tuple(
+        subject for subject in permissions_of(TAP).subscribe if not subject.startswith("_INBOX.")
+    )
 
 
 def family_of(subject: str) -> str:
@@ -121,7 +128,7 @@ def tap(
     if nats is None and city is None:
         raise typer.Exit(_fail(f"no city runs on {state}; start one: synchronia up"))
     url = nats or (city.nats if city else "")
-    seed = (keys or Path(city.keys if city else ".")) / f"{INSTANCE}.nk"
+    seed = (keys or Path(city.keys if city else ".")) / f"{TAP}.nk"
     if not seed.exists():
         raise typer.Exit(_fail(f"no key at {seed}; give --keys, or make one: synchronia keys bus"))
     try:
@@ -131,20 +138,18 @@ def tap(
 
 
 async def watch(url: str, seed: Path, *, seconds: int, as_json: bool) -> None:
-    """Listen to every subject of the table. Ends after `seconds`, or with SIGINT or SIGTERM."""
+    """Listen to what may be shown. Ends after `seconds`, or with SIGINT or SIGTERM."""
     tally = Tally()
-    bus = await Bus.connect(INSTANCE, url, seed=seed)
+    bus = await Bus.connect(TAP, url, seed=seed, log=logs.configure(TAP, TAP))
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     console = rich.console.Console(highlight=False)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(bus.run())
-        for row in TABLE:
+        for subject in shown_subjects():
             await bus.subscribe(
-                row.publish.replace("{self}", "*"),
-                msgspec.Raw,
-                lambda subject, raw, _: tally.add(subject, bytes(raw)),
+                subject, msgspec.Raw, lambda subject, raw, _: tally.add(subject, bytes(raw))
             )
         show = group.create_task(_show(tally, seconds, as_json=as_json, console=console, stop=stop))
         await stop.wait()

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from services.city.broker import UNANSWERED_MAX
 from shared.subjects import SERVICES
 from tests.support.city import RunningCity, is_alive, running_city, wait_until
 
@@ -104,6 +103,11 @@ def test_ready_then_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     with running_city(tmp_path / "state") as city:
         line = city.wait_line("ready http", within_s=1)
         assert re.fullmatch(r"ready http://127\.0\.0\.1:\d+", line)
+        wait_until(
+            "the citizens have come",
+            lambda: "citizens" in city.told.services and city.pid("citizens") is not None,
+            within_s=10,
+        )
         pids = city.pids()
         assert sorted(city.told.services) == sorted([*INSTANCES, "nats-server", "citizens"])
         assert all(is_alive(pid) for pid in pids)
@@ -164,11 +168,12 @@ def test_every_process_that_is_killed_or_stands_still_has_a_successor(tmp_path: 
     with running_city(tmp_path / "state") as city:
         for number in (signal.SIGKILL, signal.SIGSTOP):
             for name in [*INSTANCES, "nats-server"]:
+                # One that is still starting has a longer allowance: it has not beaten yet.
+                wait_until("every service is ready", lambda: _all_ready(city), within_s=30)
                 pid = city.kill(name, number)
                 took_s = city.wait_successor(name, pid, within_s=RESTART_S_MAX)
                 assert not is_alive(pid)
-                print(f"{name} {number.name}: successor after {took_s:.2f} s")
-        assert UNANSWERED_MAX > 1
+                print(f"{name:12} {number.name}: successor after {took_s:.2f} s")
         pid = city.kill("citizens")
         city.wait_successor("citizens", pid, within_s=RESTART_S_MAX)
         wait_until("every service is ready", lambda: _all_ready(city), within_s=30)

@@ -131,6 +131,8 @@ class RunningCity:
             self.process.wait()
             raise ConditionNotMetError(f"the city did not end\n{self.story()}") from None
         self._reader.join(END_S_MAX)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         return status
 
     def story(self) -> str:
