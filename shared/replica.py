@@ -267,6 +267,8 @@ class MembersReplica:
                     view.apply(event)
                     if slot.shown:
                         self._show(name, event, changes)
+            if slot.shown:
+                view.left.clear()
             if view.complete and not slot.shown:
                 self._swap(name, slot, view, changes)
         if view is None or slot.held:

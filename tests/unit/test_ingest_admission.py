@@ -11,6 +11,8 @@ from shared.codec import encode
 from shared.contracts import (
     Admitted,
     Challenge,
+    Identity,
+    IdentityRecorded,
     Kind,
     Open,
     Opened,
@@ -298,6 +300,27 @@ def test_a_wrong_opening_is_refused_by_name(changes: dict[str, Any], reason: Ref
     answer = city.open(speaker, speaker.opening(city, **changes), ref=4)
     assert (answer.ref, answer.reason) == (4, reason)
     assert city.batches == []
+
+
+@pytest.mark.parametrize("whose", ["another enrolled device's", "a device's never enrolled"])
+def test_an_opening_is_signed_by_the_session_s_device_which_is_the_citizen_s(whose: str) -> None:
+    speaker = Speaker(1)
+    city = city_with(speaker)
+    if whose == "another enrolled device's":
+        other = Signer(b"\x66" * 32)
+        both = (speaker.device.public_key, other.public_key)
+        known = Identity(speaker.citizen, speaker.identity_key.public_key, bytes(32), both)
+        city.control(IdentityRecorded("registry-0", 1, 1, known))
+        record = speaker.opening(city, device=other.public_key)
+        record = other.sign_record(RecordKind.OPENING, CITY, record.payload)
+    else:
+        city.leave(speaker)
+        speaker.device = Signer(b"\x66" * 32)
+        city.enter(speaker)
+        city.flush()
+        city.told.clear()
+        record = speaker.opening(city)
+    assert city.open(speaker, record).reason == Refusal.UNKNOWN_DEVICE
 
 
 def test_an_opening_with_an_old_challenge_is_told_the_new_one() -> None:

@@ -92,6 +92,7 @@ BAD_SEALS: list[tuple[str, dict[str, Any]]] = [
     ("closing with a wrong total", {"flags": 1, "total": 7}),
     ("closing before its end", {"flags": 1, "total": 3, "hashes": ()}),
     ("an end long before the one before", {"t_end_ms": 1_700_000_000_000}),
+    ("an end before the one before", {"t_end_ms": 1_700_000_995_000}),
     ("an end in the far future", {"t_end_ms": 1_800_000_000_000}),
 ]
 
@@ -107,6 +108,15 @@ def test_a_bad_seal_is_refused_and_the_good_one_is_still_taken(changes: dict[str
     assert (answer.ref, answer.reason) == (None, Refusal.BAD_SEAL)
     assert len([e for e in city.entries(speaker.strand) if isinstance(e, WindowSealed)]) == 1
     assert isinstance(city.seal(speaker, 3), Sealed)
+
+
+def test_a_window_of_which_nothing_came_must_begin_where_the_last_one_ended() -> None:
+    city, speaker = opened()
+    city.say(speaker, 3, lost=True)
+    for first in (1, 5):
+        answer = city.send_seal(speaker, speaker.seal(city, 3, first_seq=first))
+        assert answer.reason == Refusal.BAD_SEAL
+    assert city.seal(speaker, 3) == Sealed(speaker.strand, 0, ())
 
 
 def test_a_seal_under_another_key_city_or_domain_is_bad() -> None:
@@ -212,6 +222,51 @@ def test_a_full_window_is_due_with_its_32nd_number() -> None:
     assert city.answers(speaker) == []
     city.wait(1)
     assert city.answers(speaker) == [SealWanted(speaker.strand, 0)]
+
+
+def test_after_a_late_seal_the_next_one_is_asked_for_at_once_if_it_is_late_too() -> None:
+    city, speaker = opened()
+    city.say(speaker, 2)
+    city.wait(300 * NS)
+    city.say(speaker, 2)
+    city.wait(2300 * NS)
+    city.answers(speaker)
+    assert isinstance(city.seal(speaker, 2), Sealed)
+    city.wait(0)
+    assert city.answers(speaker) == [SealWanted(speaker.strand, 1)]
+
+
+def test_a_sealed_window_is_not_asked_for() -> None:
+    city, speaker = opened()
+    city.say(speaker, 2)
+    city.wait(1200 * NS)
+    city.seal(speaker, 2)
+    city.say(speaker, 2)
+    city.wait(1400 * NS)
+    assert city.answers(speaker) == []
+
+
+def test_a_process_that_stood_still_takes_nobody_for_absent() -> None:
+    city, speaker = opened()
+    city.leave(speaker)
+    city.now_ns += 12 * S
+    city.carry_out(city.core.tick(city.ns, city.ms))
+    city.flush()
+    assert city.ends(speaker.strand) == []
+    city.wait(1 * S)
+    assert [end.reason for end in city.ends(speaker.strand)] == ["left"]
+
+
+def test_who_speaks_from_another_session_of_its_device_is_asked_there() -> None:
+    city, speaker = opened()
+    second = Speaker(1, gateway="gateway-1", session=9)
+    second.strand = speaker.strand
+    city.enter(second)
+    city.say(second, 1)
+    city.told.clear()
+    city.wait(1500 * NS)
+    assert city.answers(second) == [SealWanted(speaker.strand, 0)]
+    assert city.answers(speaker) == []
 
 
 def test_two_seconds_after_it_was_due_the_strand_ends_as_unsealed() -> None:

@@ -244,6 +244,32 @@ def test_a_new_epoch_is_asked_for_at_once_and_shown_only_when_complete() -> None
     ]
 
 
+def test_who_leaves_and_comes_again_before_a_new_epoch_is_complete_enters_anew() -> None:
+    owner = Sanctuary()
+    replica, _ = follow(owner)
+    replica.receive(owner.publish(room(1), joined(1, 10, 100), joined(1, 11, 101)), T0)
+    later = Sanctuary(epoch=2, complete=False)
+    replica.receive(later.publish(room(1), joined(1, 10, 100), joined(1, 11, 101)), T0)
+    replica.answered(ASK, later.answer(), T0)
+    replica.receive(later.publish(left(1, 10, 100)), T0)
+    later.complete = True
+    assert replica.receive(later.publish(joined(1, 10, 100)), T0) == [
+        SessionLeft(joined(1, 10, 100)),
+        SessionJoined(joined(1, 10, 100)),
+        SlotCompleted(SLOT, 2),
+    ]
+
+
+def test_seats_that_were_left_are_not_remembered_for_ever() -> None:
+    owner = Sanctuary()
+    replica, _ = follow(owner)
+    for session in range(10):
+        replica.receive(owner.publish(joined(1, 1, session), left(1, 1, session)), T0)
+    view = replica._slots[SLOT].coming
+    assert view is not None
+    assert not view.left
+
+
 def test_a_changed_policy_is_told_with_the_one_before() -> None:
     owner = Sanctuary()
     replica, _ = follow(owner)

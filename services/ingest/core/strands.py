@@ -146,16 +146,15 @@ class Strand:
         return deadline
 
     def check_seal(self, seal: Seal, *, skew_ms: int, now_ms: int) -> int:
-        """All but the signature: whether `seal` is the next of this strand and fits what was
-        admitted. Returns the number after the window's last.
+        """Whether `seal` is the next one and fits what was admitted; strand and signature aside.
+        Returns the number after the window's last.
 
         Raises: Refused(BAD_SEAL).
         """
         end = seal.first_seq + len(seal.hashes)
         closing = bool(seal.flags & SEAL_CLOSING)
         fits = (
-            seal.strand == self.id
-            and seal.window == self.next_window
+            seal.window == self.next_window
             and seal.first_seq == self.sealed_seq
             and seal.previous == self.previous
             and end <= NUMBERS_MAX
