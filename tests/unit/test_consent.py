@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.codec import ZERO_HASH, Refused, encode, sha256
@@ -38,6 +38,9 @@ from shared.contracts import (
     Withdrawal,
 )
 from shared.identifiers import WallMs
+
+law = settings(deadline=None)
+"""A busy machine may stand still for longer than an example's deadline."""
 
 ME = b"m" * 16
 PLACES = [b"a" * 16, b"b" * 16, b"c" * 16]
@@ -169,6 +172,17 @@ def cells(state: ConsentState, at: int) -> dict[object, Tier]:
     return decisions
 
 
+def changes(before: ConsentState, after: ConsentState) -> tuple[bool, bool]:
+    """Whether any decision falls, and whether any rises, from NOW on."""
+    pairs = [
+        (now, then)
+        for at in TIMES
+        if at >= NOW
+        for now, then in zip(cells(before, at).values(), cells(after, at).values(), strict=True)
+    ]
+    return any(then < now for now, then in pairs), any(then > now for now, then in pairs)
+
+
 def seen_by_people(state: ConsentState, at: int) -> dict[object, Tier]:
     """What each person sees: grant and exceptions together."""
     decisions = cells(state, at)
@@ -183,6 +197,7 @@ def seen_by_people(state: ConsentState, at: int) -> dict[object, Tier]:
     }
 
 
+@law
 @given(histories, st.sampled_from(TIMES))
 def test_every_look_up_agrees_with_the_records_read_backwards(
     history: list[ConsentRecord], at: int
@@ -205,6 +220,7 @@ def test_without_a_grant_everything_is_withheld() -> None:
     assert grant_now(empty_state(ME), PLACES[0], Audience.MEMBERS, Purpose.LIVE, 0) is Tier.WITHHELD
 
 
+@law
 @given(histories, withdrawals)
 def test_a_withdrawal_silences_every_matching_scope(
     history: list[ConsentRecord], withdrawal: Withdrawal
@@ -222,6 +238,7 @@ def test_a_withdrawal_silences_every_matching_scope(
                             assert grant_now(state, place, audience, purpose, at) is Tier.WITHHELD
 
 
+@law
 @given(histories, st.data())
 def test_order_is_by_counter_so_a_late_record_cannot_revive(
     history: list[ConsentRecord], data: st.DataObject
@@ -248,6 +265,7 @@ def test_order_is_by_counter_so_a_late_record_cannot_revive(
             fold(state, record, head)
 
 
+@law
 @given(histories.filter(bool))
 def test_the_head_again_changes_nothing(history: list[ConsentRecord]) -> None:
     state = folded(history)
@@ -257,6 +275,7 @@ def test_the_head_again_changes_nothing(history: list[ConsentRecord]) -> None:
         fold(state, record, sha256(b"another record at the same counter"))
 
 
+@law
 @given(histories, records)
 def test_a_record_that_does_not_follow_the_head_breaks_the_chain(
     history: list[ConsentRecord], record: ConsentRecord
@@ -271,6 +290,7 @@ def test_a_record_that_does_not_follow_the_head_breaks_the_chain(
             fold(state, astray, sha256(encode(astray)))
 
 
+@law
 @given(histories, st.sampled_from(TIMES), st.sampled_from(TIMES))
 def test_time_alone_never_raises_a_grant_and_never_lowers_a_limit(
     history: list[ConsentRecord], one: int, other: int
@@ -282,6 +302,7 @@ def test_time_alone_never_raises_a_grant_and_never_lowers_a_limit(
         assert late[key] >= tier if is_limit else late[key] <= tier
 
 
+@law
 @given(histories)
 def test_nothing_changes_before_the_next_expiry(history: list[ConsentRecord]) -> None:
     state, at = folded(history), NOW
@@ -297,21 +318,16 @@ def test_nothing_changes_before_the_next_expiry(history: list[ConsentRecord]) ->
         at = expiry
 
 
+@law
 @given(histories, histories)
 def test_narrows_and_widens_find_every_change_at_every_time(
     one: list[ConsentRecord], other: list[ConsentRecord]
 ) -> None:
     before, after = folded(one), folded(other)
-    times = [at for at in TIMES if at >= NOW]
-    lower = any(
-        cells(after, at)[key] < tier for at in times for key, tier in cells(before, at).items()
-    )
-    higher = any(
-        cells(after, at)[key] > tier for at in times for key, tier in cells(before, at).items()
-    )
+    lower, higher = changes(before, after)
     assert narrows(before, after, NOW) or not lower
     assert widens(before, after, NOW) or not higher
-    for at in times:
+    for at in (at for at in TIMES if at >= NOW):
         seen_before, seen_after = seen_by_people(before, at), seen_by_people(after, at)
         if any(seen_after[key] < tier for key, tier in seen_before.items()):
             assert narrows(before, after, NOW)
@@ -319,26 +335,23 @@ def test_narrows_and_widens_find_every_change_at_every_time(
             assert widens(before, after, NOW)
 
 
+@law
 @given(st.lists(st.one_of(grants, withdrawals), max_size=8), st.one_of(grants, withdrawals))
 def test_without_exceptions_the_comparison_is_exact(
     history: list[ConsentRecord], record: ConsentRecord
 ) -> None:
     before, after = folded(history), preview(folded(history), record)
-    times = [at for at in TIMES if at >= NOW]
-    assert narrows(before, after, NOW) == any(
-        cells(after, at)[key] < tier for at in times for key, tier in cells(before, at).items()
-    )
-    assert widens(before, after, NOW) == any(
-        cells(after, at)[key] > tier for at in times for key, tier in cells(before, at).items()
-    )
+    assert (narrows(before, after, NOW), widens(before, after, NOW)) == changes(before, after)
 
 
+@law
 @given(histories, withdrawals)
 def test_a_withdrawal_never_widens(history: list[ConsentRecord], withdrawal: Withdrawal) -> None:
     before = folded(history)
     assert not widens(before, preview(before, withdrawal), NOW)
 
 
+@law
 @given(histories, records)
 def test_a_state_neither_narrows_nor_widens_itself(
     history: list[ConsentRecord], record: ConsentRecord
@@ -350,24 +363,24 @@ def test_a_state_neither_narrows_nor_widens_itself(
     assert not widens(preview(state, record), again, NOW)
 
 
+@law
 @given(histories, st.lists(records, max_size=4))
-def test_the_least_over_pending_prefixes_never_widens(
+def test_pending_records_lower_a_decision_only_if_one_of_them_narrows(
     history: list[ConsentRecord], pending: list[ConsentRecord]
 ) -> None:
     recorded = folded(history)
     prefixes = [recorded]
     for record in pending:
         prefixes.append(preview(prefixes[-1], record))
+    has_narrowed = any(narrows(a, b, NOW) for a, b in pairwise(prefixes))
     for at in TIMES:
-        known = cells(recorded, at)
-        for key in known:
-            assert min(cells(prefix, at)[key] for prefix in prefixes) <= known[key]
-    if all(not narrows(a, b, NOW) for a, b in pairwise(prefixes)):
-        for at in (at for at in TIMES if at >= NOW):
-            for key, tier in cells(recorded, at).items():
-                assert min(cells(prefix, at)[key] for prefix in prefixes) == tier
+        known, *others = (cells(prefix, at) for prefix in prefixes)
+        for key, tier in known.items():
+            least = min([tier, *(other[key] for other in others)])
+            assert least == tier or at < NOW or has_narrowed
 
 
+@law
 @given(histories, records)
 def test_a_preview_decides_what_the_fold_will_decide(
     history: list[ConsentRecord], record: ConsentRecord

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.core import Append, Damaged, Effect, Limits, Registry
@@ -544,6 +544,7 @@ def test_a_beat_every_quarter_second_says_the_last_number() -> None:
 # ── rebuilding ───────────────────────────────────────────────────────────────────────────────────
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["grant", "coarse", "withdraw", "enrol", "crash"]), max_size=12))
 def test_what_was_told_is_there_after_any_crash_and_what_was_not_can_be_said_again(
     steps: list[str],

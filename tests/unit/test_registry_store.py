@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.genesis import CharterUnusable, make_charter, read_charter
@@ -90,6 +90,7 @@ def test_a_record_cannot_stand_in_another_place(tmp_path: Path) -> None:
             after.open(subject, content)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_byte_is_noticed(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -297,6 +297,16 @@ def test_a_session_seated_twice_has_one_seat() -> None:
     assert house.core.seats == 1
 
 
+def test_a_join_signed_anew_is_entered_anew() -> None:
+    house = House().complete()
+    house.join(ADA)
+    house.pass_time(MS)
+    batch, answered = house.join(ADA)
+    assert [type(event) for event in batch.events] == [MemberLeft, MemberJoined]
+    assert answered.seated
+    assert house.core.seats == 1
+
+
 def test_capacity_counts_citizens_not_sessions() -> None:
     house = House().complete()
     for name in ("ada", "ben", "cleo"):
