@@ -230,6 +230,7 @@ class Presence:
         self.public.begin(route.public)
         for session, form in route.limits.items():
             self.except_(session).begin(form)
+        self._share_faces()
         self._decided()
 
     def except_(self, session: bytes) -> View:
@@ -260,14 +261,26 @@ class Presence:
             narrowed |= self.excepted[session].become(form, now_ns)
         room.settle()
         for session in [session for session in self.excepted if session not in route.limits]:
-            self._readmit(session, now_ns)
+            if members.form is Tier.COARSE:
+                # the members' pseudonym was struck for it and must not come back: it keeps its own
+                self.excepted[session].become(Tier.COARSE, now_ns)
+            else:
+                self._readmit(session, now_ns)
+        self._share_faces()
         self._decided()
         return narrowed
 
     def enter(self, session: bytes, form: Tier) -> None:
-        """A session arrives that is excepted; it was shown nothing yet."""
-        self.route.limits[session] = form
+        """A session arrives, and whoever it belongs to may see this much; it was shown nothing yet."""
+        person = self.room.seats[session].citizen
+        if form < self.members.form:
+            self.route.limits[session] = form
+        elif self.members.form is not Tier.COARSE or not any(
+            self.room.seats[other].citizen == person for other in self.excepted
+        ):
+            return
         self.except_(session).begin(form)
+        self._share_faces()
         self.room.deny()
 
     def depart(self, session: bytes) -> None:
@@ -311,6 +324,13 @@ class Presence:
             if view.form is Tier.FULL:
                 view.show(view.outlet)
 
+    def _share_faces(self) -> None:
+        """A person sees one pseudonym, on however many sessions."""
+        faces: dict[bytes, Face] = {}
+        for session, view in self.excepted.items():
+            if view.face is not None:
+                view.face = faces.setdefault(self.room.seats[session].citizen, view.face)
+
     def _strike_one(self, session: bytes) -> bool:
         """Strike the members' form for one session. True: it saw something."""
         if self.members.form is Tier.WITHHELD:
@@ -329,11 +349,8 @@ class Presence:
         self.excepted[session].become(Tier.WITHHELD, now_ns)
         del self.excepted[session]
         self.room.deny()
-        members = self.members
-        if members.form is Tier.FULL:
-            members.show(outlet)
-        elif members.face is not None and members.face.message is not None:
-            outlet.put(Segment(self.citizen, members.face.message))
+        if self.members.form is Tier.FULL:
+            self.members.show(outlet)
         outlet.settle()
 
     def _decided(self) -> None:

@@ -443,7 +443,7 @@ class Router:
         room.seat(session, seat)
         for presence in room.presences.values():
             shown = presence.route.members
-            if presence.consent.has_limits and shown is not Tier.WITHHELD:
+            if shown is not Tier.WITHHELD and (presence.consent.has_limits or presence.excepted):
                 limit = limit_of(
                     presence.consent,
                     room,
@@ -451,9 +451,7 @@ class Router:
                     charter_tier_max=self._city.charter_tier_max,
                     now_ms=now_ms,
                 )
-                form = form_of(min(limit, shown))
-                if form < shown:
-                    presence.enter(session, form)
+                presence.enter(session, form_of(min(limit, shown)))
         stream = room.stream_of(session)
         if stream is not None and room.slot.live:
             self._city.counts.snapshots += 1
@@ -701,10 +699,13 @@ class Router:
                 cell = cell_of(decode(body, Sample))
             except Refused:
                 self._city.counts.malformed += 1
+        ticked: dict[int, tuple[bytes, bytes] | None] = {}
         for view, face in faces:
-            record = face.tick(
-                presence.room.sanctuary, stamp, cell=cell, newest_ns=newest_ns, now_ns=now_ns
-            )
+            if id(face) not in ticked:  # sessions of one person share a face
+                ticked[id(face)] = face.tick(
+                    presence.room.sanctuary, stamp, cell=cell, newest_ns=newest_ns, now_ns=now_ns
+                )
+            record = ticked[id(face)]
             if record is not None:
                 pseudonym, message = record
                 _, rows = records.setdefault(view.outlet.key, (view.outlet, []))
