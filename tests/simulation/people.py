@@ -521,7 +521,7 @@ def _plan(
             when_ns, where = moment(), random.choice(citizen.voice)
             at(when_ns, partial(citizen.hush, where))
             at(
-                when_ns + random.randint(100, 3000) * MS,
+                min(when_ns + random.randint(100, 3000) * MS, CALM_NS),
                 partial(citizen.raise_voice, where),
             )
     for member in members:
@@ -529,7 +529,7 @@ def _plan(
             when_ns, room = moment(), random.choice((commons, stage))
             if room in member.rooms:
                 at(when_ns, partial(member.leave, room))
-                when_ns += random.randint(20, 2500) * MS
+                when_ns = min(when_ns + random.randint(20, 2500) * MS, CALM_NS)
             at(when_ns, partial(member.enter, room))
     for person in people:
         if random.random() < 0.25:

@@ -1,0 +1,27 @@
+"""Every law holds in every seed: the kept ones first, then `SYNCHRONIA_SIM_SEEDS` (1000)."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.runs import Figures, kept_seeds, run_seed, run_seeds
+
+SEEDS = int(os.environ.get("SYNCHRONIA_SIM_SEEDS", "1000"))
+
+
+@pytest.mark.timeout(600)
+def test_every_law_holds_in_every_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = Figures.start()
+    for outcome in run_seeds([*kept_seeds(), *range(SEEDS)]):
+        figures.add(outcome)
+        assert outcome.law is None, str(outcome)
+    with capsys.disabled():
+        print(f"\nsimulation: {figures}")
+
+
+def test_a_seed_plays_the_same_twice() -> None:
+    first, second = run_seed(7), run_seed(7)
+    assert first == second
+    assert first.delivered > 0
