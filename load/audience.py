@@ -141,6 +141,7 @@ class Spectator:
     async def enter(self) -> None:
         """Connect, enrol, sit down. Raises: TimeoutError."""
         self.session.join(self.house.plan.common.sanctuary)
+        self.connection.flush()
         async with asyncio.timeout(ENTER_S_MAX):
             await self.entered.wait()
 
@@ -206,10 +207,8 @@ class House:
         loop.add_reader(self._pipe.fileno(), self._on_orders)
         try:
             async with asyncio.TaskGroup() as group:
-                for spectator in self.spectators:
-                    group.create_task(self._keep(spectator))
                 progress = group.create_task(self._tell_progress())
-                await self._enter_all()
+                await self._enter_all(group)
                 gc.collect()
                 gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
                 self._pipe.send(Ready([]))
@@ -229,11 +228,12 @@ class House:
         except ConnectionEnded as ended:
             self._pipe.send(Failed(f"a viewer was sent away: {ended}"))
 
-    async def _enter_all(self) -> None:
+    async def _enter_all(self, connections: asyncio.TaskGroup) -> None:
         gate = asyncio.Semaphore(ENTERING_MAX)
 
         async def enter(spectator: Spectator) -> None:
             async with gate:
+                connections.create_task(self._keep(spectator))
                 await spectator.enter()
 
         try:

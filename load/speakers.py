@@ -64,7 +64,6 @@ class Person:
     def __init__(self, troupe: Troupe, name: str, tier: Tier) -> None:
         self.troupe = troupe
         self.tier = tier
-        self.granted = tier
         self.session = Session(Keyring.new(os.urandom, wall_ms()), os.urandom)
         self.connection = Connection(
             self.session, troupe.plan.common.url, on_events=self._on_events
@@ -74,7 +73,9 @@ class Person:
         self.refused = ""
         self.acted_ns = self.recorded_ns = 0
         self.changed = asyncio.Event()
+        self.signed_ns = 0
         self.is_withdrawn = False
+        self.withdraws_next = False
 
     def _on_events(self, events: list[Event], now_ns: MonotonicNs) -> None:
         for event in events:
@@ -105,7 +106,7 @@ class Person:
         session, sanctuary = self.session, self.troupe.plan.common.sanctuary
         now_ns = monotonic_ns()
         assert session.citizen is not None
-        self.granted = tier
+        self.signed_ns = now_ns
         self.acted_ns = self.recorded_ns = 0
         if tier is Tier.WITHHELD:
             session.withdraw(sanctuary, now_ns, wall_ms())
@@ -264,6 +265,10 @@ class Troupe:
             return
         person.connection.flush()
         self._sent += 1
+        if person.withdraws_next:
+            person.sign(Tier.WITHHELD)
+            person.withdraws_next = False
+            person.changed.set()
         if person.tier is Tier.COARSE:
             person.report.cells.append((due_ns, cell_of(cue.valence, cue.arousal)))
 
@@ -274,26 +279,30 @@ class Troupe:
         if every_s is None or not visible:
             return
         turn = 0
-        while True:
-            await self._is_stopped_before(monotonic_ns() + int(every_s * 1e9))
-            await self._withdraw(visible[turn % len(visible)])
-            turn += 1
+        async with asyncio.TaskGroup() as group:
+            while not await self._is_stopped_before(monotonic_ns() + int(every_s * 1e9)):
+                group.create_task(self._withdraw(visible[turn % len(visible)]))
+                turn += 1
 
     async def _withdraw(self, person: Person) -> None:
-        if not person.session.is_ready or person.session.chain.in_flight:
+        """Right behind one of the person's own samples, so that there is something under way to stop."""
+        if not person.session.is_ready or person.session.chain.in_flight or person.is_withdrawn:
             return
         citizen = person.report.citizen
-        sent_ns = monotonic_ns()
-        person.sign(Tier.WITHHELD)
+        person.is_withdrawn = True
+        person.withdraws_next = True
+        await person.until(lambda: not person.withdraws_next)
         await person.until(lambda: not person.session.chain.in_flight)
-        acted_ns, recorded_ns = person.acted_ns, person.recorded_ns
+        sent_ns, acted_ns, recorded_ns = person.signed_ns, person.acted_ns, person.recorded_ns
         if acted_ns:
             self.tell(GrantActed(citizen, Tier.WITHHELD, acted_ns))
         await self._is_stopped_before(monotonic_ns() + int(SILENCE_S * 1e9))
         answered = self._silenced[citizen] = asyncio.Event()
         self.tell(Silenced(citizen, person.tier, sent_ns, acted_ns, recorded_ns))
         await answered.wait()
-        person.sign(person.tier)
+        if not self._stop.is_set():
+            person.sign(person.tier)
+        person.is_withdrawn = False
 
     async def _close(self) -> None:
         """Closing seals, and their answers; what does not come is counted, not waited for."""
