@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.core import Append, Damaged, Effect, Limits, Registry
-from services.registry.core.registry import CHAIN_BYTES_MAX, EARLY_NS, PAGE_BYTES_MAX, SKEW_MS_MAX
+from services.registry.core.pages import CHAIN_BYTES_MAX, PAGE_BYTES_MAX
+from services.registry.core.registry import EARLY_NS, SKEW_MS_MAX
 from services.registry.genesis import make_charter
 from shared.codec import ZERO_HASH, decode, encode, sha256
 from shared.consent import granted_tier

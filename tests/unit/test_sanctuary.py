@@ -311,7 +311,8 @@ def test_capacity_counts_citizens_not_sessions() -> None:
     house = House().complete()
     for name in ("ada", "ben", "cleo"):
         for number in range(2):
-            house.join(PEOPLE[name], session=sha256(f"{name}{number}".encode())[:16])
+            session = sha256(f"{name}{number}".encode())[:16]
+            assert answer(house.join(PEOPLE[name], session=session)).seated
     assert refusal(house.join(PEOPLE["dara"])) == "full"
     house.leave(sha256(b"ada0")[:16])
     assert refusal(house.join(PEOPLE["dara"])) == "full"
@@ -361,6 +362,20 @@ def test_a_join_needs_the_devices_signature_in_its_domain_and_city() -> None:
         ADA.device.sign_record(RecordKind.JOIN, bytes(32), payload),
     ):
         assert refusal(house.join(ADA, record=record)) == "bad signature"
+
+
+def test_a_join_is_refused_on_a_socket_of_another_device() -> None:
+    house = House().complete()
+    asked = JoinAsk(
+        GATEWAY,
+        1,
+        ADA.citizen,
+        BEN.device.public_key,  # whose token opened the socket
+        5,
+        COMMONS,
+        ADA.join(COMMONS, ADA.citizen, house.now_ms),
+    )
+    assert refusal(house.receive(ask("sanctuary", slot_of(COMMONS)), asked)) == "unknown device"
 
 
 def test_an_unknown_citizens_join_waits_a_second_and_is_then_refused() -> None:
@@ -509,8 +524,12 @@ def test_another_senders_beat_is_not_believed() -> None:
     house.receive(control("gateway-1"), GatewayBeat(GATEWAY, 99, 0))
     assert house.members() == [ADA.citizen]
     stranger = PEOPLE["eve"].known_as(PEOPLE["eve"].citizen)
-    house.receive(control("gateway-1"), IdentityRecorded("registry-0", 1, 99, stranger))
-    house.receive(control("gateway-1"), IdentityRecorded("gateway-1", 1, 99, stranger))
+    house.receive(
+        control("gateway-1"), IdentityRecorded("registry-0", 1, house.number + 1, stranger)
+    )
+    house.receive(
+        control("gateway-1"), IdentityRecorded("gateway-1", 1, house.number + 1, stranger)
+    )
     assert house.join(PEOPLE["eve"]) == []
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import insort
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +20,7 @@ from services.registry.core.citizen import (
     identity_of,
     read_inception,
 )
+from services.registry.core.pages import PAGE_BYTES_MAX, newest_records, rows_after
 from shared import subjects
 from shared.codec import Refused, decode, encode, sha256
 from shared.consent import fold, narrows, read_record, widens
@@ -34,7 +34,6 @@ from shared.contracts import (
     ConsentRecord,
     ConsentRecorded,
     ConsentRefused,
-    ConsentState,
     EnrolAsk,
     Enrolled,
     Identity,
@@ -60,9 +59,6 @@ EARLY_MAX = 16
 AHEAD_MAX = 16
 """Records of one citizen on their way to the stream; the next one is taken when it is repeated."""
 SKEW_MS_MAX = 300_000
-PAGE_BYTES_MAX = 200_000
-CHAIN_BYTES_MAX = 48_000
-"""Of the records in a `chain` answer, so that it fits a frame; the newest ones are given."""
 
 
 class Append(NamedTuple):
@@ -441,39 +437,19 @@ class Registry:
         if known is None or ask.device not in known.identity.devices:
             self.counts[f"refused {Refusal.UNKNOWN_CITIZEN}"] += 1
             return self._answer(waiter, _refused(ask.ref, Refusal.UNKNOWN_CITIZEN, now_ms))
-        newest: list[Signed] = []
-        size = 0
-        for record in reversed(known.records):
-            size += len(record.payload) + 80
-            if size > CHAIN_BYTES_MAX:
-                break
-            newest.append(record)
-        state = known.state
-        return self._answer(
-            waiter,
-            Chain(ask.ref, ask.citizen, state.counter, state.head, tuple(reversed(newest))),
-        )
+        state, records = known.state, newest_records(known.records)
+        message = Chain(ask.ref, ask.citizen, state.counter, state.head, records)
+        return self._answer(waiter, message)
 
     def _page(self, ask: StateAsk) -> StatePage:
-        start = 0 if ask.after is None else bisect_right(self._order, ask.after)
-        identities: list[Identity] = []
-        states: list[ConsentState] = []
-        following = None
-        size = len(self.charter.payload)
-        for citizen in islice(self._order, start, None):
-            known = self._citizens[citizen]
-            with_state = ask.consent and known.state.counter > 0
-            size += len(encode(known.identity))
-            size += len(encode(known.state)) if with_state else 0
-            if size > PAGE_BYTES_MAX and identities:
-                following = identities[-1].citizen
-                break
-            identities.append(known.identity)
-            if with_state:
-                states.append(known.state)
-        return StatePage(
-            self.epoch, self._number, self.charter, tuple(identities), tuple(states), following
+        rows = rows_after(
+            ask.after,
+            self._order,
+            self._citizens,
+            with_consent=ask.consent,
+            room_bytes=PAGE_BYTES_MAX - len(self.charter.payload),
         )
+        return StatePage(self.epoch, self._number, self.charter, *rows)
 
     def _enrolled(self, waiter: Waiter, citizen: bytes) -> Effect:
         return self._answer(waiter, Enrolled(waiter.ref, citizen))
