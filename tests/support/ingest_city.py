@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -78,6 +78,15 @@ def body(seq: int, t_ms: int, **changes: Any) -> bytes:
     return encode(msgspec.structs.replace(plain, **changes))
 
 
+class Place(Protocol):
+    """Where somebody speaks: the room's policy, and what time it is."""
+
+    policy_bytes: bytes
+
+    @property
+    def now_ms(self) -> int: ...
+
+
 class Speaker:
     """A citizen with one device, one session and (once opened) one strand."""
 
@@ -112,7 +121,7 @@ class Speaker:
             self.incarnation,
         )
 
-    def opening(self, city: IngestCity, **changes: Any) -> Signed:
+    def opening(self, city: Place, **changes: Any) -> Signed:
         plain = Opening(
             sanctuary=ROOM,
             citizen=self.citizen,
@@ -126,7 +135,7 @@ class Speaker:
         payload = encode(msgspec.structs.replace(plain, **changes))
         return self.device.sign_record(RecordKind.OPENING, CITY, payload)
 
-    def seal(self, city: IngestCity, count: int, **changes: Any) -> Signed:
+    def seal(self, city: Place, count: int, **changes: Any) -> Signed:
         """The seal of the next `count` bodies, whether they were sent or not."""
         hashes = tuple(body_hash(b) for b in self.bodies[self.sealed : self.sealed + count])
         plain = Seal(

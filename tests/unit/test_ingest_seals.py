@@ -488,6 +488,15 @@ def test_ended_strands_are_remembered_for_five_minutes_and_bounded() -> None:
     assert len(city.core.book.ended) == 2
 
 
+def test_a_speaker_s_rates_are_forgotten_once_they_are_at_rest_and_no_strand_is_open() -> None:
+    city, speaker = opened()
+    city.wait(30 * S)
+    assert list(city.core.book._speakers) == [speaker.citizen]
+    city.seal(speaker, 0, flags=1, total=0)
+    city.wait(11 * S)
+    assert not city.core.book._speakers
+
+
 # ── members, challenges, beats ───────────────────────────────────────────────────────────────────
 
 
@@ -519,6 +528,7 @@ def test_a_lost_reopen_is_said_again_to_who_speaks_on_a_strand_of_an_earlier_lif
 
 def test_a_beat_every_half_second_carries_the_next_number() -> None:
     city, speaker = opened()
+    city.wait(20 * S)
     city.batches.clear()
     city.wait(2 * S)
     numbers = [batch.number for batch in city.batches]
@@ -536,14 +546,16 @@ def test_batches_are_numbered_without_holes_and_bounded_in_bytes() -> None:
     city, speaker = opened(
         settings=IngestSettings(samples_per_s=10_000, samples_burst=10_000, skew_ms=100_000)
     )
+    messages: list[Samples | SealWindow] = []
     for _ in range(40):
         first = len(speaker.bodies)
         bodies = tuple(body(first + i, city.now_ms, note="\U0001f600" * 140) for i in range(32))
         speaker.bodies += bodies
-        message = encode(Samples(ROOM, speaker.strand, 0, bodies))
-        seal = encode(seal_message(speaker, record := speaker.seal(city, 32)))
+        record = speaker.seal(city, 32)
         speaker.took(record)
-        city.up(speaker, message, seal)
+        messages += [Samples(ROOM, speaker.strand, 0, bodies), seal_message(speaker, record)]
+    city.up(speaker, *messages)
+    assert len(city.batches) > 3
     assert [batch.number for batch in city.batches] == list(range(len(city.batches)))
     assert max(len(encode(batch)) for batch in city.batches) < 300 * 1024
     assert city.numbers(speaker.strand) == dict.fromkeys(range(1280), "admitted")

@@ -81,7 +81,8 @@ class Lane:
     def skip(self, strand: Strand, first: int, last: int, reason: Refusal) -> None:
         """These numbers will not come."""
         if strand.skip_first >= 0:
-            if strand.skip_reason is reason and strand.skip_last + 1 == first:
+            if strand.skip_reason is reason:
+                assert strand.skip_last + 1 == first  # anything between would have been written
                 strand.skip_last = last
                 return
             self._write_skip(strand)
