@@ -23,7 +23,7 @@ from shared.bus.server import EmbeddedServer, ServerFailed, find_binary
 from shared.runtime.clock import monotonic_ns
 
 NATS_PORT: Final = 4222
-LOOK_S: Final = 0.5
+LOOK_S: Final = 0.25
 GREETING_S_MAX: Final = 1.0
 UNANSWERED_MAX: Final = 3
 """A broker greets whoever connects; one that did not three times in a row stands still."""

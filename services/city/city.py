@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from services.city.broker import Broker, EmbeddedBroker, ForeignBroker
@@ -185,9 +187,10 @@ class City:
         if self._settings.empty or not self._settings.whole:
             self._say("every service is ready; no sample was tried, since there are no rooms here")
             return
-        self._say(f"  speak and listen:  synchronia citizen --url {self.url}")
-        self._say(f"  play recordings:   synchronia load replay DIR --url {self.url}")
-        self._say(f"  what is going on:  synchronia tap --state {self._state.root}")
+        program = program_name()
+        self._say(f"  speak and listen:  {program} citizen --url {self.url}")
+        self._say(f"  play recordings:   {program} load replay load/recordings --url {self.url}")
+        self._say(f"  what is going on:  {program} tap --state {self._state.root}")
 
     async def _drain(self) -> None:
         """In the reverse order of starting, so that each still has those it speaks to."""
@@ -200,3 +203,10 @@ class City:
         await self._hurry.wait()
         for child in self._children:
             child.kill()
+
+
+def program_name() -> str:
+    """What to type for `synchronia` where the city was started: `make up` activates nothing."""
+    if shutil.which("synchronia") is not None:
+        return "synchronia"
+    return os.path.relpath(Path(sys.executable).with_name("synchronia"))
