@@ -18,6 +18,7 @@ import rich.console
 import rich.live
 import rich.table
 import typer
+from rich.text import Text
 
 import shared.contracts
 from shared.bus import Bus, NoBroker
@@ -188,7 +189,8 @@ def _table(rows: dict[tuple[str, str], Row], ticks: int, totals: Counter[str]) -
         table.add_column(name, justify="right")
     for (family, shape), row in rows.items():
         total = totals[f"{family} {shape}"]
-        table.add_row(family, shape, str(row.messages), str(row.bytes), str(total))
+        counts = (row.messages, row.bytes, total)
+        table.add_row(Text(family), Text(shape), *(str(count) for count in counts))
     return table
 
 
