@@ -553,6 +553,9 @@ class Session:
     def _open(self, seat: _Seat, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """Present the strand's opening again, or make a new strand."""
         seat.open_at_ns = None
+        if seat.speak and seat.is_joined and seat.challenge is None and seat.join_at_ns is None:
+            # it was lost before this seat wanted to speak
+            seat.join_at_ns = MonotonicNs(now_ns + CHALLENGE_WAIT_NS)
         if (
             not seat.speak
             or seat.is_open
