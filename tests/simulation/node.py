@@ -97,8 +97,11 @@ class Node:
         self.core = None
         self._inbox.clear()
         self._turn_at_ns = None
+        self._stalled_until_ns = 0
 
     def stall(self, for_ns: int) -> None:
+        if not self.is_up:
+            return
         self.world.trace(self.name, f"stands still for {for_ns // MS} ms")
         self._stalled_until_ns = self.world.schedule.now_ns + for_ns
         self._want_turn(self._stalled_until_ns)
