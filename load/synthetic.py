@@ -28,9 +28,9 @@ def lines(person: int) -> list[str]:
     return out
 
 
-def write(directory: Path) -> None:
+def write(directory: Path, *, people: int = PEOPLE) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    for person in range(PEOPLE):
+    for person in range(people):
         file = directory / f"synthetic{person + 1}.csv"
         file.write_text("\n".join(lines(person)) + "\n")
 

