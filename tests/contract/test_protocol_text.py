@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the catalogue says; `python -m tests.contract.test_protocol_text` rewrites it."""
+"""docs/protocol.md says what the catalogue says; run as a module, this rewrites its tables."""
 
 from __future__ import annotations
 
