@@ -48,7 +48,7 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self.core = Gateway(settings, gateway=runtime.instance, random_bytes=runtime.random_bytes)
         self._pace = Pace()
-        self._sweeps = Sweeps()
+        self.sweeps = Sweeps()
         self._sockets: dict[SessionId, LiveSocket] = {}
         self._writers: dict[SessionId, Callable[[bytes], None]] = {}
         self._turn_is_due = False
@@ -70,7 +70,7 @@ class Service:
             sessions=lambda: self.core.sessions,
             now_ns=monotonic_ns,
         )
-        GatewayMetrics(runtime.registry, self.core, self._sweeps, self._door.refused)
+        GatewayMetrics(runtime.registry, self.core, self.sweeps, self._door.refused)
         self.address: tuple[str, int] = ("", 0)
 
     async def start(self) -> None:
@@ -153,7 +153,7 @@ class Service:
 
     def faulted(self) -> None:
         """Our own code failed on a frame; picows closes that socket, everybody else stays."""
-        self._sweeps.faults += 1
+        self.sweeps.faults += 1
         error = sys.exc_info()[1]
         where = "".join(traceback.format_tb(error.__traceback__)[-4:]) if error else ""
         # the error's own text may quote what a client sent
@@ -203,8 +203,8 @@ class Service:
             for session in effect.sessions:
                 writers[session](frame)
             count = len(effect.sessions)
-        self._sweeps.writes += count
-        self._sweeps.bytes_out += count * len(frame)
+        self.sweeps.writes += count
+        self.sweeps.bytes_out += count * len(frame)
 
     def _end_turn_soon(self) -> None:
         """Once everything that has arrived was received, flush; not before."""
@@ -232,9 +232,9 @@ class Service:
             return
         cost_ns, self._sweep_cost_ns = self._sweep_cost_ns, 0
         self._pace.swept(cost_ns, now_ns)
-        self._sweeps.sweeps += 1
-        self._sweeps.sweep_ns += cost_ns
-        self._sweeps.sweep_ns_max = max(self._sweeps.sweep_ns_max, cost_ns)
+        self.sweeps.sweeps += 1
+        self.sweeps.sweep_ns += cost_ns
+        self.sweeps.sweep_ns_max = max(self.sweeps.sweep_ns_max, cost_ns)
         rest_ns = self._pace.rest_ns(now_ns)
         if rest_ns > 0:
             self._loop.call_later(rest_ns / 1e9, self._rested)

@@ -1,0 +1,712 @@
+"""The gateway's process with a real broker and real sockets; the test speaks for the other services."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import structlog
+import uvloop
+import websockets
+from prometheus_client import CollectorRegistry
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from services.gateway.service import Service
+from services.gateway.settings import GatewaySettings
+from shared import subjects
+from shared.bus import Bus
+from shared.codec import encode, sha256
+from shared.contracts import (
+    Clear,
+    ConsentActed,
+    ConsentForwarded,
+    Deliver,
+    EdgeBatch,
+    EdgeOp,
+    Enter,
+    EnterPublic,
+    GatewayBeat,
+    GatewayControl,
+    Interest,
+    Join,
+    JoinAsk,
+    LeaveAsk,
+    Marker,
+    Move,
+    Passed,
+    RecordAnswered,
+    Samples,
+    SampleShown,
+    SanctuaryAsk,
+    SeatAnswered,
+    Segment,
+    ServerMessage,
+    Signed,
+    SnapshotAsk,
+    StateAsk,
+    StatePage,
+    Strike,
+    Struck,
+    Time,
+    Token,
+    UpBatch,
+)
+from shared.contracts import client as c
+from shared.identifiers import SessionId, slot_of
+from shared.identity import Signer, make_token
+from shared.runtime import Runtime, wall_ms
+from shared.runtime.arguments import ProcessSettings
+from shared.runtime.health import Readiness
+from tests.support.broker import Broker, running_broker, wait_until
+
+CHARTER = Signed(b"a charter", bytes(64))
+CITY = sha256(CHARTER.payload)
+ROOM = b"r" * 16
+SLOT = slot_of(ROOM)
+CITIZEN = b"c" * 16
+STRAND = b"s" * 32
+RECORD = Signed(b"payload", b"x" * 64)
+GATEWAY = "gateway-0"
+
+
+def on_uvloop(
+    scenario: Callable[[Broker], Coroutine[Any, Any, None]],
+) -> Callable[[Path], None]:
+    """A test on the loop that the gateway runs on in earnest."""
+
+    def test(tmp_path: Path) -> None:
+        async def main() -> None:
+            async with running_broker(tmp_path / "broker") as broker:
+                await scenario(broker)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop, debug=True) as runner:
+            runner.run(main())
+
+    test.__name__ = scenario.__name__
+    test.__doc__ = scenario.__doc__
+    return test
+
+
+@dataclass
+class City:
+    """The other services, as far as the gateway can tell."""
+
+    registry: Bus
+    sanctuary: Bus
+    ingest: Bus
+    fanout: Bus
+    control: list[Any] = field(default_factory=list)
+    asks: list[Any] = field(default_factory=list)
+    up: list[UpBatch] = field(default_factory=list)
+    interest: list[Interest] = field(default_factory=list)
+    snapshot_asks: list[SnapshotAsk] = field(default_factory=list)
+    number: int = 0
+
+    @property
+    def incarnation(self) -> int:
+        beats = [event for event in self.control if isinstance(event, GatewayBeat)]
+        return beats[-1].incarnation
+
+    def edge(self, *operations: EdgeOp, number: int | None = None, epoch: int = 1) -> None:
+        """The next batch of the room's slot."""
+        if number is not None:
+            self.number = number
+        batch = EdgeBatch(SLOT, epoch, self.incarnation, self.number, operations)
+        self.number += 1
+        self.fanout.publish(subjects.edge(GATEWAY), batch)
+
+    def seat(self, ask: JoinAsk) -> None:
+        joined = encode(c.Joined(ask.ref, ask.sanctuary, b"policy", bytes(32)))
+        answer = SeatAnswered(ask.session, ask.sanctuary, True, ask.record, joined, ask.ref)
+        self.sanctuary.publish(subjects.back(GATEWAY), answer)
+
+
+async def make_city(broker: Broker) -> City:
+    registry, sanctuary, ingest, fanout = [
+        await broker.bus(f"{name}-0") for name in ("registry", "sanctuary", "ingest", "fanout")
+    ]
+    city = City(registry, sanctuary, ingest, fanout)
+
+    def answer_state(_: str, __: StateAsk, reply: str | None) -> None:
+        assert reply is not None
+        city.registry.publish(reply, StatePage(1, 0, CHARTER, (), (), None))
+
+    def keep(kept: list[Any]) -> Any:
+        return lambda _, event, __: kept.append(event)
+
+    await city.registry.subscribe("ask.registry.0", StateAsk, answer_state)
+    await city.fanout.subscribe("control.*", GatewayControl, keep(city.control))
+    await city.sanctuary.subscribe("ask.sanctuary.*", SanctuaryAsk, keep(city.asks))
+    await city.ingest.subscribe("up.*", UpBatch, keep(city.up), queue="ingest")
+    await city.fanout.subscribe("interest.*", Interest, keep(city.interest))
+    await city.fanout.subscribe("ask.fanout.*", SnapshotAsk, keep(city.snapshot_asks))
+    for bus in (city.registry, city.sanctuary, city.ingest, city.fanout):
+        await bus.flush()
+    return city
+
+
+@dataclass
+class Running:
+    service: Service
+    runtime: Runtime
+    url: str
+    http: str
+    address: tuple[str, int]
+
+
+@asynccontextmanager
+async def running_gateway(
+    broker: Broker, *, is_known: bool = True, **settings: Any
+) -> AsyncIterator[Running]:
+    """`is_known`: wait until the registry has told the city."""
+    chosen = GatewaySettings(**({"port": 0} | settings))
+    process = ProcessSettings(
+        GATEWAY, 0, 1, broker.url, broker.keys_dir, "127.0.0.1", None, Path(), None, None
+    )
+    bus, control = await broker.bus(GATEWAY), await broker.bus(GATEWAY)
+    async with asyncio.TaskGroup() as group:
+        runtime = Runtime(
+            chosen,
+            process,
+            bus=bus,
+            control=control,
+            registry=CollectorRegistry(),
+            log=structlog.get_logger(),
+            group=group,
+            readiness=Readiness(),
+        )
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: runtime.fail(context.get("exception") or RuntimeError(str(context)))
+        )
+        service = Service(runtime)
+        await service.start()
+        if is_known:
+            await wait_until(lambda: service.core.city is not None, "the gateway knows its city")
+        host, port = service.address
+        try:
+            yield Running(
+                service,
+                runtime,
+                f"ws://{host}:{port}/v1/live",
+                f"http://{host}:{port}",
+                (host, port),
+            )
+        finally:
+            await runtime.drain()
+            runtime.stop()
+
+
+class Client:
+    """A MessagePack client."""
+
+    def __init__(self, socket_: ClientConnection) -> None:
+        self.socket = socket_
+        self.signer = Signer(b"d" * 32)
+        self.waiting: list[Any] = []
+        self.frames: list[bytes] = []
+        self.hello: c.Hello
+
+    async def next(self) -> Any:
+        while not self.waiting:
+            frame = await self.socket.recv()
+            assert isinstance(frame, bytes)
+            self.frames.append(frame)
+            self.waiting += msgspec.msgpack.decode(frame, type=list[ServerMessage])
+        return self.waiting.pop(0)
+
+    async def wait_for(self, kind: type[Any]) -> Any:
+        while True:
+            message = await self.next()
+            if isinstance(message, kind):
+                return message
+
+    async def send(self, *messages: msgspec.Struct) -> None:
+        await self.socket.send(encode(list(messages)))
+
+    def token(self) -> Token:
+        return Token(
+            make_token(
+                self.signer,
+                origin=self.hello.origin,
+                city=self.hello.city,
+                nonce=self.hello.session,
+                citizen=CITIZEN,
+                now_ms=wall_ms(),
+            )
+        )
+
+    async def welcome(self) -> None:
+        await self.send(self.token())
+        await self.wait_for(c.Welcome)
+
+    async def join(self, city: City, room: bytes = ROOM) -> None:
+        """Token, join, seat; fanout has still to enter it."""
+        await self.welcome()
+        await self.send(Join(1, room, RECORD))
+        session = self.hello.session
+        await wait_until(
+            lambda: any(isinstance(a, JoinAsk) and a.session == session for a in city.asks),
+            "the join was asked",
+        )
+        city.seat(next(a for a in city.asks if isinstance(a, JoinAsk) and a.session == session))
+        await self.wait_for(c.Joined)
+
+
+async def dial(url: str, **options: Any) -> Client:
+    options.setdefault("subprotocols", ["synchronia.v1"])
+    made = Client(await connect(url, proxy=None, compression=None, **options))
+    made.hello = await made.wait_for(c.Hello)
+    return made
+
+
+def shown(number: int) -> Segment:
+    return Segment(CITIZEN, encode(SampleShown(STRAND, bytes((number,)))))
+
+
+def members(room: bytes = ROOM) -> bytes:
+    return b"m" + room
+
+
+@on_uvloop
+async def test_a_sample_goes_up_and_a_batch_comes_down(broker: Broker) -> None:
+    city = await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        client = await dial(gateway.url)
+        assert client.hello.city == CITY
+        assert client.hello.origin == gateway.http
+        await client.join(city)
+        message = Samples(ROOM, STRAND, 0, (b"body",))
+        await client.send(message)
+        await wait_until(lambda: city.up, "the sample went up")
+        [entry] = city.up[0].entries
+        assert bytes(entry.message) == encode(message)
+        assert entry.session == client.hello.session
+        assert entry.device == client.signer.public_key
+        city.edge(Clear(), Enter(client.hello.session, ROOM, (shown(1),), ()), number=0)
+        city.edge(Deliver(members(), (shown(2), shown(3))))
+        snapshot = await client.wait_for(c.Snapshot)
+        assert (snapshot.count, snapshot.recovered) == (1, False)
+        assert [(await client.next()).body for _ in range(3)] == [b"\1", b"\2", b"\3"]
+        await client.socket.close()
+        await wait_until(
+            lambda: any(isinstance(a, LeaveAsk) for a in city.asks), "the seat was given back"
+        )
+
+
+async def raw(address: tuple[str, int], sent: bytes, *, end: bool = False) -> bytes:
+    """What comes back for some bytes, until the gateway ends the connection."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(sent)
+    if end:
+        writer.write_eof()
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+def upgrade_head(address: tuple[str, int], **changes: str | None) -> bytes:
+    headers: dict[str, str | None] = {
+        "Host": f"{address[0]}:{address[1]}",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    }
+    headers |= {name.replace("_", "-"): value for name, value in changes.items()}
+    lines = [f"{name}: {value}" for name, value in headers.items() if value is not None]
+    return ("GET /v1/live HTTP/1.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def masked(opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0) -> bytes:
+    """A client's frame with a mask of zeros."""
+    first = (0x80 if fin else 0) | rsv | opcode
+    size = len(payload)
+    if size < 126:
+        head = bytes((first, 0x80 | size))
+    elif size < 65536:
+        head = bytes((first, 0xFE)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((first, 0xFF)) + size.to_bytes(8, "big")
+    return head + bytes(4) + payload
+
+
+def close_in(answer: bytes) -> tuple[int, str]:
+    """The code and reason of the close frame at the end of what came back."""
+    at = answer.rindex(b"\x88")
+    size = answer[at + 1]
+    assert at + 2 + size == len(answer)
+    return int.from_bytes(answer[at + 2 : at + 4], "big"), answer[at + 4 :].decode()
+
+
+@on_uvloop
+async def test_firefox_gets_in(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        head = upgrade_head(
+            gateway.address,
+            Connection="keep-alive, Upgrade",
+            Origin=gateway.http,
+            Sec_WebSocket_Protocol="synchronia.v1.json, synchronia.v1",
+            Sec_WebSocket_Extensions="permessage-deflate",
+        )
+        reader, writer = await asyncio.open_connection(*gateway.address)
+        writer.write(head[:40])
+        await writer.drain()
+        writer.write(head[40:])
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert b"Sec-WebSocket-Protocol: synchronia.v1.json\r\n" in answer
+        assert b"Extensions" not in answer
+        opcode, size = await reader.readexactly(2)
+        assert (opcode, size) == (0x81, 126)
+        length = int.from_bytes(await reader.readexactly(2), "big")
+        [hello] = json.loads(await reader.readexactly(length))
+        assert hello["type"] == "hello"
+        assert hello["origin"] == gateway.http
+        writer.close()
+        await writer.wait_closed()
+
+
+@on_uvloop
+async def test_broken_frames_are_closed_by_the_catalogue_and_hurt_nobody_else(
+    broker: Broker,
+) -> None:
+    city = await make_city(broker)
+    rows: list[tuple[bytes, tuple[int, str]]] = [
+        (b"\x82\x05hello", (4000, "malformed")),  # not masked
+        (masked(0x3, b"x"), (4000, "malformed")),  # an unknown opcode
+        (masked(0x9, b"x", fin=False), (4000, "malformed")),  # a ping in pieces
+        (masked(0x9, bytes(126)), (4000, "malformed")),  # a ping too long
+        (masked(0x8, b"\x00"), (4000, "malformed")),  # half a close code
+        (masked(0x8, b"\x03\xedx"), (4000, "malformed")),  # a close code that nobody may send
+        (masked(0x8, b"\x03\xe8\xff"), (4000, "malformed")),  # a reason that is no text
+        (masked(0x2, b"x", rsv=0x40), (4000, "malformed")),  # compressed, unasked
+        (masked(0x0, b"x"), (4000, "malformed")),  # continues nothing
+        (masked(0x2, b"x", fin=False) + masked(0x2, b"y"), (4000, "malformed")),
+        (masked(0x1, b"[]"), (4000, "malformed")),  # text on the binary subprotocol
+        (masked(0x2, b"\xc1"), (4000, "malformed")),
+        (masked(0x2, bytes(70_000)), (4004, "oversize")),
+        (masked(0x2, bytes(200_000)), (4004, "oversize")),
+        (masked(0x2, b"")[:1] + b"\xff" + b"\x00\x00\x7f\xff\xff\xff\xff\xff", (4004, "oversize")),
+        (masked(0x2, bytes(50_000), fin=False) + masked(0x0, bytes(50_000)), (4004, "oversize")),
+        (b"\x82\xfe\x00\x05", (4000, "malformed")),  # a length in more bytes than it needs
+        (masked(0x8, b"\x03\xe8bye"), (1000, "")),  # a good farewell
+    ]
+    async with running_gateway(broker) as gateway:
+        bystander = await dial(gateway.url)
+        await bystander.join(city)
+        city.edge(Clear(), Enter(bystander.hello.session, ROOM, (), ()), number=0)
+        await bystander.wait_for(c.Snapshot)
+        got: list[bytes] = []
+        for number, (sent, expected) in enumerate(rows):
+            farewell = masked(0x8, b"\x03\xe8")  # else the gateway waits 2 s for one
+            answer = await raw(gateway.address, upgrade_head(gateway.address) + sent + farewell)
+            assert answer.startswith(b"HTTP/1.1 101 "), sent[:20]
+            assert close_in(answer) == expected, sent[:20]
+            city.edge(Deliver(members(), (shown(number),)))
+            got.append((await bystander.wait_for(SampleShown)).body)
+        assert got == [bytes((number,)) for number in range(len(rows))]
+        assert gateway.service.core.sessions == 1
+        await bystander.socket.close()
+
+
+@on_uvloop
+async def test_bad_requests_are_refused_by_name_and_echo_nothing(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker, head_s_max=1) as gateway:
+        address = gateway.address
+        secret = b"S3CRET"
+        rows: list[tuple[bytes, int, str]] = [
+            (b"\x16\x03\x01\x02\x00\x01\x00", 400, "malformed"),  # TLS
+            (b"S3CRET\r\n\r\n", 400, "malformed"),
+            (b"GET /S3CRET HTTP/3.0\r\n\r\n", 505, "http version"),
+            (b"GET / HTTP/1.1\r\nS3CRET\r\n\r\n", 400, "malformed"),
+            (
+                b"GET / HTTP/1.1\r\nHost: x\r\nX: " + secret * 2000 + b"\r\n\r\n",
+                431,
+                "head too large",
+            ),
+            (b"GET / HTTP/1.1\r\nX: " + secret * 2000, 431, "head too large"),
+            (b"GET / HTTP/1.1\r\nHost: S3CRET\r\n", 408, "head too slow"),
+            (upgrade_head(address, Sec_WebSocket_Key="S3CRET"), 400, "websocket key"),
+            (upgrade_head(address, Sec_WebSocket_Version="S3CRET"), 426, "websocket version"),
+            (upgrade_head(address, Origin="http://S3CRET"), 403, "origin"),
+            (upgrade_head(address, Sec_WebSocket_Protocol="S3CRET"), 400, "subprotocol"),
+            (b"GET /v1/S3CRET HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "not found"),
+            (
+                b"DELETE /livez?S3CRET HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                405,
+                "method not allowed",
+            ),
+            (
+                b"GET /v1/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+                426,
+                "upgrade required",
+            ),
+            (
+                b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: S3CRET\r\n\r\n",
+                400,
+                "malformed",
+            ),
+        ]
+        for sent, status, name in rows:
+            answer = await raw(address, sent)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.split(b" ")[1] == str(status).encode(), (sent[:40], head[:60])
+            assert json.loads(body) == {"refused": name}
+            assert secret not in answer
+            assert b"application/json" in head
+        assert await raw(address, b"", end=True) == b""
+
+
+@on_uvloop
+async def test_health_is_told_over_http(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker) as gateway, aiohttp.ClientSession(gateway.http) as http:
+        for path, part in (("/livez", "alive"), ("/readyz", "ready"), ("/", "docs/protocol.md")):
+            async with http.get(path) as answer:
+                assert answer.status == 200
+                assert part in await answer.text()
+        async with http.get("/metrics") as answer:
+            text = await answer.text()
+            assert "gateway_connections 0.0" in text
+        await broker.kill()
+        body, status = "", 200
+        async with asyncio.timeout(5):
+            while status == 200:  # one round trip answers for 250 ms
+                async with http.get("/readyz") as answer:
+                    body, status = await answer.text(), answer.status
+        assert (status, json.loads(body)) == (503, {"refused": "not ready"})
+        await broker.start_again()
+
+
+@on_uvloop
+async def test_before_the_city_is_known_nobody_is_taken_in(broker: Broker) -> None:
+    async with running_gateway(broker, is_known=False) as gateway:
+        answer = await raw(gateway.address, upgrade_head(gateway.address))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert answer.endswith(b'{"refused": "not ready"}\n')
+        async with aiohttp.ClientSession(gateway.http) as http, http.get("/readyz") as ready:
+            assert ready.status == 503
+
+
+@on_uvloop
+async def test_frames_in_pieces_and_pings_between_them_are_one_message(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        client = await dial(gateway.url)
+        frame = encode([client.token(), Time(9)])
+        await client.socket.send([frame[:10], frame[10:50], frame[50:]])
+        await client.wait_for(c.Welcome)
+        assert (await client.wait_for(c.TimeIs)).client_ms == 9
+        pong = await client.socket.ping(b"beat")
+        async with asyncio.timeout(5):
+            await pong
+        await client.socket.close()
+
+
+@on_uvloop
+async def test_the_json_subprotocol_speaks_and_listens(broker: Broker) -> None:
+    city = await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        socket_ = await connect(
+            gateway.url, proxy=None, subprotocols=[Subprotocol("synchronia.v1.json")]
+        )
+        [hello] = json.loads(await socket_.recv())
+        nonce = base64.urlsafe_b64decode(hello["session"] + "==")
+        jwt = make_token(
+            Signer(b"d" * 32),
+            origin=hello["origin"],
+            city=CITY,
+            nonce=nonce,
+            citizen=None,
+            now_ms=wall_ms(),
+        )
+        await socket_.send(json.dumps([{"type": "token", "jwt": jwt}]))
+        [welcome] = json.loads(await socket_.recv())
+        assert (welcome["type"], welcome["citizen"]) == ("welcome", None)
+        record = {"payload": "cA", "signature": "A" * 86}
+        room = base64.urlsafe_b64encode(ROOM).rstrip(b"=").decode()
+        join = {"type": "join", "ref": 1, "sanctuary": room, "record": record}
+        await socket_.send(json.dumps([join]))
+        await wait_until(lambda: city.asks, "the join was asked")
+        city.seat(city.asks[0])
+        [joined] = json.loads(await socket_.recv())
+        assert joined["sanctuary"] == room
+        await socket_.send("feelings")
+        [refused] = json.loads(await socket_.recv())
+        assert refused["reason"] == "malformed"
+        await socket_.close()
+
+
+@on_uvloop
+async def test_a_stage_is_watched_without_identity(broker: Broker) -> None:
+    city = await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        watcher = await dial(f"{gateway.url}?watch={ROOM.hex()}")
+        await wait_until(lambda: city.interest, "interest is announced")
+        [*_, interest] = city.interest
+        assert (interest.sanctuary, interest.count) == (ROOM, 1)
+        enter = EnterPublic(ROOM, interest.generation, (shown(1),))
+        city.edge(Clear(), enter, Deliver(b"p" + ROOM, (shown(2),)), number=0)
+        assert (await watcher.wait_for(c.Snapshot)).count == 1
+        assert [(await watcher.next()).body for _ in range(2)] == [b"\1", b"\2"]
+        await watcher.socket.close()
+        await wait_until(lambda: city.interest[-1].count == 0, "nobody watches")
+
+
+@on_uvloop
+async def test_a_withdrawal_goes_round(broker: Broker) -> None:
+    """Record → forwarded → struck, marked, passed → acted; repeated until recorded."""
+    city = await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        client = await dial(gateway.url)
+        await client.join(city)
+        session = client.hello.session
+        city.edge(Clear(), Enter(session, ROOM, (), ()), number=0)
+        await client.send(c.Record(5, RECORD))
+        forwarded: list[ConsentForwarded] = []
+
+        def is_repeated() -> bool:
+            forwarded[:] = [e for e in city.control if isinstance(e, ConsentForwarded)]
+            return len(forwarded) >= 2
+
+        await wait_until(is_repeated, "the record is repeated")
+        assert [f.again for f in forwarded] == [False, True]
+        notice = encode(Struck(ROOM, CITIZEN, None))
+        city.edge(
+            Deliver(members(), (shown(1),)),
+            Strike(CITIZEN, members(), None, notice, 0),
+            Marker(CITIZEN, 3),
+        )
+        await wait_until(
+            lambda: any(isinstance(e, Passed) and e.marker == 3 for e in city.control), "passed"
+        )
+        acted = ConsentActed("fanout-0", 0, 1, session, 5, CITIZEN, 1)
+        city.fanout.publish(subjects.back(GATEWAY), acted)
+        await client.wait_for(Struck)
+        assert await client.wait_for(c.Acted) == c.Acted(CITIZEN, 1)
+        recorded = encode(c.Recorded(5, CITIZEN, 1, bytes(32)))
+        answer = RecordAnswered(session, 5, sha256(RECORD.payload), True, recorded)
+        city.registry.publish(subjects.back(GATEWAY), answer)
+        await client.wait_for(c.Recorded)
+        assert not any(b"\1" in frame and b"sample" in frame for frame in client.frames)
+        await client.socket.close()
+
+
+@on_uvloop
+async def test_a_viewer_that_does_not_read_is_closed_by_name_and_others_lose_nothing(
+    broker: Broker,
+) -> None:
+    city = await make_city(broker)
+    async with running_gateway(broker, backlog_bytes_max=65536) as gateway:
+        reader = await dial(gateway.url)
+        await reader.join(city)
+        slow = await dial(gateway.url, max_queue=1)
+        await slow.join(city)
+        transport = slow.socket.transport
+        transport.pause_reading()
+        enters = [Enter(client.hello.session, ROOM, (), ()) for client in (reader, slow)]
+        city.edge(Clear(), *enters, number=0)
+        await reader.wait_for(c.Snapshot)
+        body = bytes(700)
+        sent = 0
+        core = gateway.service.core
+        while "TOO_SLOW" not in core.closes:
+            part = tuple(Segment(CITIZEN, encode(SampleShown(STRAND, body))) for _ in range(100))
+            city.edge(Deliver(members(), part))
+            sent += 100
+            assert sent < 100_000
+            for _ in range(100):
+                await reader.wait_for(SampleShown)
+        transport.resume_reading()
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await slow.wait_for(Move)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4006, "too slow")
+        assert core.sessions == 1
+        await reader.socket.close()
+
+
+@on_uvloop
+async def test_a_hole_is_a_gap_and_a_snapshot_is_asked_for(broker: Broker) -> None:
+    city = await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        client = await dial(gateway.url)
+        await client.join(city)
+        session = client.hello.session
+        city.edge(Clear(), Enter(session, ROOM, (), ()), number=0)
+        city.edge(Deliver(members(), (shown(9),)), number=5)
+        await client.wait_for(c.Gap)
+        await wait_until(lambda: city.snapshot_asks, "the snapshot is asked for")
+        city.edge(Clear(), Enter(session, ROOM, (shown(1),), (), True), number=0)
+        await client.wait_for(c.Snapshot)
+        assert (await client.next()).body == b"\1"
+        await client.socket.close()
+
+
+@on_uvloop
+async def test_draining_says_move_then_closes(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        client = await dial(gateway.url)
+        await client.welcome()
+        drained = asyncio.get_running_loop().create_task(gateway.runtime.drain())
+        assert (await client.wait_for(Move)).within_s == 1
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await client.next()
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1001, "going away")
+        assert await drained
+        with pytest.raises(OSError, match="onnect"):
+            await asyncio.open_connection(*gateway.address)
+
+
+@on_uvloop
+async def test_connections_of_one_address_are_bounded(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker, connections_per_address_max=2) as gateway:
+        clients = [await dial(gateway.url) for _ in range(2)]
+        third = await connect(gateway.url, proxy=None, subprotocols=[Subprotocol("synchronia.v1")])
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await third.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4009
+        for client in clients:
+            await client.socket.close()
+
+
+@on_uvloop
+async def test_a_fault_of_our_own_closes_one_socket_and_is_counted(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        bystander, victim = await dial(gateway.url), await dial(gateway.url)
+        await bystander.welcome()
+        frame = gateway.service.core.frame
+
+        def faulty(session: SessionId, *arguments: Any) -> Any:
+            if session == victim.hello.session:
+                raise LookupError("ours")
+            return frame(session, *arguments)
+
+        monkeypatch = pytest.MonkeyPatch()
+        monkeypatch.setattr(gateway.service.core, "frame", faulty)
+        await victim.socket.send(b"\x90")
+        with pytest.raises(websockets.ConnectionClosed):
+            await victim.next()
+        await bystander.send(Time(1))
+        await bystander.wait_for(c.TimeIs)
+        assert gateway.service.sweeps.faults == 1
+        await bystander.socket.close()
