@@ -411,7 +411,8 @@ async def test_broken_frames_are_closed_by_the_catalogue_and_hurt_nobody_else(
         await bystander.wait_for(c.Snapshot)
         got: list[bytes] = []
         for number, (sent, expected) in enumerate(rows):
-            farewell = masked(0x8, b"\x03\xe8")  # else the gateway waits 2 s for one
+            # without a farewell of ours the gateway would wait 2 s for one
+            farewell = b"" if expected[0] == 1000 else masked(0x8, b"\x03\xe8")
             answer = await raw(gateway.address, upgrade_head(gateway.address) + sent + farewell)
             assert answer.startswith(b"HTTP/1.1 101 "), sent[:20]
             assert close_in(answer) == expected, sent[:20]
