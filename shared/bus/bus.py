@@ -81,6 +81,7 @@ class Bus:
         self._inbox_open = False
         self._asked = 0
         self._closing = False
+        self._broken = False
 
     @classmethod
     async def connect(
@@ -159,6 +160,13 @@ class Bus:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_events(), name="bus events")
             group.create_task(self._send_waiting(), name="bus sender")
+
+    def _break(self, error: BaseException) -> None:
+        """A callback failed: hear nothing more, with a state that may be half changed, until `run`
+        has ended the process.
+        """
+        self._broken = True
+        self._events.put_nowait(error)
 
     # ── publishing ───────────────────────────────────────────────────────────────────────────────
 
@@ -248,6 +256,8 @@ class Bus:
         """
 
         def receive(subject: str, reply: str | None, payload: bytes, headers: bytes | None) -> None:
+            if self._broken:
+                return
             self.counts.received += 1
             self.counts.received_bytes += len(payload)
             if headers is not None:
@@ -268,7 +278,7 @@ class Bus:
             try:
                 on_event(subject, event, reply)
             except Exception as error:  # noqa: BLE001  (message boundary: the supervised task raises it)
-                self._events.put_nowait(error)
+                self._break(error)
 
         number = await self._connection.listen(subject, queue or "", receive)
         return Subscription(self._connection, number, subject)
@@ -355,13 +365,13 @@ class Bus:
     ) -> None:
         token = subject[len(self._inbox) :]
         on_message = self._answers.get(token)
-        if on_message is None:
+        if on_message is None or self._broken:
             return
         try:
             if on_message(payload, headers):
                 self._answers.pop(token, None)
         except Exception as error:  # noqa: BLE001  (message boundary, as above)
-            self._events.put_nowait(error)
+            self._break(error)
 
     def carry_out(
         self,

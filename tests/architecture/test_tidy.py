@@ -215,9 +215,8 @@ def task_groups(path: Path) -> Iterator[str | None]:
                     yield own_name(item.optional_vars)
         elif isinstance(node, ast.Assign) and "'TaskGroup'" in ast.dump(node.value):
             yield from map(own_name, node.targets)
-        elif isinstance(node, ast.arg) and node.annotation is not None:
-            if "TaskGroup" in ast.dump(node.annotation):
-                yield node.arg
+        elif isinstance(node, ast.arg) and "TaskGroup" in ast.dump(node.annotation or node):
+            yield node.arg
 
 
 def test_tasks_are_started_in_a_task_group_or_by_the_runner() -> None:

@@ -61,7 +61,9 @@ async def test_a_callback_that_raises_ends_the_supervised_task(broker: Broker) -
 
     await receiver.subscribe("control.*", GatewayBeat, explode)
     await receiver.flush()
-    sender.publish(control("gateway-0"), BEAT)
+    for _ in range(3):
+        sender.publish(control("gateway-0"), BEAT)
+    await wait_until(lambda: got, "the first")
     with pytest.raises(ExceptionGroup) as failed:
         await receiver.run()
     assert failed.group_contains(LookupError, match="ours")
