@@ -93,7 +93,8 @@ def read_token(token: str, *, origin: str, city: bytes, nonce: bytes, now_ms: Wa
         payload.aud == [origin, city.hex()]
         and payload.nonce == nonce.hex()
         and now_ms - _LEEWAY_MS < expires_ms <= now_ms + TOKEN_LIFE_S_MAX * 1000 + _LEEWAY_MS
-        and (citizen is None or len(citizen) == 16)
+        # one spelling, as documented: `fromhex` takes capitals and spaces too
+        and (citizen is None or (len(citizen) == 16 and citizen.hex() == payload.cit))
     )
     if not good:
         raise TokenRefused
