@@ -92,13 +92,18 @@ class Spectator:
             self.session,
             house.plan.common.url,
             on_events=self._on_events,
-            on_disconnected=lambda _code: self.accounts.disconnected(),
+            on_disconnected=self._on_disconnected,
             intake=self._intake,
         )
         self.entered = asyncio.Event()
         self.refused = ""
         self.windows: Counter[str] = Counter()
         self._ticks: dict[bytes, int] = {}
+        self._snapshot_left = 0
+
+    def _on_disconnected(self, _code: int | None) -> None:
+        self._snapshot_left = 0
+        self.accounts.disconnected()
 
     def _intake(self, frame: bytes, now_ns: MonotonicNs) -> list[ServerMessage]:
         house = self.house
@@ -110,10 +115,12 @@ class Spectator:
                 if accounts.sample(strand, seq, now_ns):
                     counts[(now_ns - intended_ns) // STEP_NS] += 1
             else:
-                if isinstance(entry, Coarse):
+                if self._snapshot_left:
+                    self._snapshot_left -= 1  # it may show the newest records again
+                elif isinstance(entry, Coarse):
                     self._on_coarse(entry, now_ns)
                 elif isinstance(entry, Snapshot):
-                    self._ticks.clear()  # it shows the newest records again
+                    self._snapshot_left = entry.count
                 accounts.apply(entry, None, now_ns)
         return meaning.session if self.viewer is None else meaning.messages
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import selectors
 import signal
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
+from load.fine_selector import FineSelector
 from load.plan import (
     Begin,
     Failed,
@@ -54,8 +54,6 @@ CLOSE_S_MAX = 3.0
 SILENCE_S = 1.5
 """How long after `acted` a withdrawn person stays silent: a late byte would have come by then."""
 PROGRESS_S = 0.5
-SELECTABLE_MAX = 200
-"""People up to which `select` serves: its timer is exact to microseconds, epoll's to a millisecond."""
 
 
 class Person:
@@ -356,12 +354,7 @@ def speakers_process(plan: SpeakersPlan, pipe: Pipe) -> None:
     """The whole of a speakers' process. Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def loop() -> asyncio.AbstractEventLoop:
-        is_few = len(plan.recordings) <= SELECTABLE_MAX
-        selector = selectors.SelectSelector() if is_few else selectors.DefaultSelector()
-        return asyncio.SelectorEventLoop(selector)
-
-    with asyncio.Runner(loop_factory=loop) as runner:
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FineSelector())) as runner:
         try:
             runner.run(Troupe(plan, pipe).live())
         except (EOFError, BrokenPipeError):

@@ -88,6 +88,8 @@ REQUEST_REPEAT_NS = 1_000_000_000
 RETRY_NS_MIN = 250_000_000
 RETRY_NS_MAX = 5_000_000_000
 """A refusal that passes by itself (`not ready`, …) is retried after 0.25 s, doubling up to 5 s."""
+SEAL_REPEATS_MAX = 10
+"""A closing seal that nobody answers this often belongs to a strand that the city has forgotten."""
 CHALLENGE_WAIT_NS = 3_000_000_000
 """A seat whose challenge got lost is asked for again after this long."""
 
@@ -327,6 +329,11 @@ class Session:
             times += [seat.join_at_ns, seat.open_at_ns]
             if seat.writer is not None:
                 times.append(seat.writer.cut_at_ns)
+        times += [
+            writer.repeat_at_ns or MonotonicNs(0)
+            for writer in self.writers.values()
+            if writer.seals
+        ]
         return min((each for each in times if each is not None), default=None)
 
     def _requests_deadline(self) -> MonotonicNs | None:
@@ -348,6 +355,11 @@ class Session:
                 self._join(seat, now_ns, now_ms)
             if seat.open_at_ns is not None and now_ns >= seat.open_at_ns:
                 self._open(seat, now_ns, now_ms)
+        for writer in list(self.writers.values()):
+            if (seal := writer.repeat_due(now_ns)) is not None:
+                self._say_seal(writer.opening.sanctuary, writer.strand, seal)
+            if writer.repeats > SEAL_REPEATS_MAX and writer.closing_window is not None:
+                del self.writers[writer.strand]  # the city has forgotten it
         self._send_records(now_ns)
         self.release_due(now_ms)
 

@@ -21,6 +21,7 @@ from shared.identifiers import MonotonicNs, WallMs
 from shared.identity import Signer
 
 WINDOW_NS = WINDOW_MS_MAX * 1_000_000
+SEAL_REPEAT_NS = 1_000_000_000
 
 
 class Mood(msgspec.Struct, frozen=True):
@@ -100,6 +101,9 @@ class StrandWriter:
         self.cut_at_ns: MonotonicNs | None = None
         self.closing_window: int | None = None
         self.tally = Tally()
+        self.repeat_at_ns: MonotonicNs | None = None
+        """When the newest seal is to be sent again, unless it is answered; nil: not yet set."""
+        self.repeats = 0
         self.seals: dict[int, Signed] = {}
         """Cut and not yet taken, by window."""
         self._city = city
@@ -151,11 +155,34 @@ class StrandWriter:
         return self._cut(now_ms)
 
     def taken(self, window: int, admitted: tuple[int, ...]) -> bool:
-        """Ingest took this window's seal. False if that was known."""
-        if self.seals.pop(window, None) is None:
+        """Ingest took this window's seal. False if that was known.
+
+        Seals are a chain: those before it were taken too, and their answers lost.
+        """
+        if window not in self.seals:
             return False
+        for each in [each for each in self.seals if each <= window]:
+            del self.seals[each]
         self.tally.admitted += len(admitted)
+        self.repeat_at_ns = None
+        self.repeats = 0
         return True
+
+    def repeat_due(self, now_ns: MonotonicNs) -> tuple[int, Signed] | None:
+        """The newest seal again, `SEAL_REPEAT_NS` after it had no answer. Only the newest: ingest
+        answers it if it was taken, and asks for an older one if that is what is missing.
+        """
+        if not self.seals:
+            return None
+        if self.repeat_at_ns is None:
+            self.repeat_at_ns = MonotonicNs(now_ns + SEAL_REPEAT_NS)
+            return None
+        if now_ns < self.repeat_at_ns:
+            return None
+        self.repeat_at_ns = MonotonicNs(now_ns + SEAL_REPEAT_NS)
+        self.repeats += 1
+        newest = max(self.seals)
+        return newest, self.seals[newest]
 
     def refused(self, first: int, last: int, reason: str) -> None:
         count = max(0, min(last, self.next_seq - 1) - first + 1)
@@ -177,6 +204,7 @@ class StrandWriter:
         signed = self.signer.sign_record(RecordKind.SEAL, self._city, payload)
         window = self.window
         self.seals[window] = signed
+        self.repeat_at_ns = None
         self._previous = sha256(payload)
         self._hashes = []
         self.cut_at_ns = None
