@@ -14,7 +14,18 @@ LINE_BYTES_MAX: Final = 16 * 1024
 SHORT_CHARACTERS_MAX: Final = 160
 LOUD: Final = frozenset({"warning", "error", "critical"})
 _STANDARD: Final = frozenset(
-    {"event", "level", "timestamp", "at", "logger", "service", "instance", "exception", "where"}
+    {
+        "event",
+        "level",
+        "timestamp",
+        "at",
+        "logger",
+        "service",
+        "instance",
+        "exception",
+        "where",
+        "plain",
+    }
 )
 
 
@@ -55,7 +66,7 @@ class Journal:
             text = line.decode(errors="replace").rstrip()
             entry = {"event": text.strip(), "plain": True}
             line = json.dumps({"plain": text}).encode()
-        self.last_words = str(entry.get("event", ""))[:SHORT_CHARACTERS_MAX]
+        self.last_words = words_of(entry)
         if self._bytes + len(line) + 1 > JOURNAL_BYTES_MAX:
             self._turn_over()
         self._file.write(line + b"\n")
@@ -73,7 +84,15 @@ class Journal:
 
 def shorten(name: str, entry: dict[str, object]) -> str:
     """One line for a person; the whole entry is in the file."""
-    fields = " ".join(f"{key}={entry[key]}" for key in entry if key not in _STANDARD)
-    text = f"{name}: {entry.get('level')}: {entry.get('event')} {fields}".rstrip()
+    return _cut(f"{name}: {entry.get('level')}: {words_of(entry)}")
+
+
+def words_of(entry: dict[str, object]) -> str:
+    """What happened and its fields, without what every line carries."""
+    fields = "".join(f" {key}={entry[key]}" for key in entry if key not in _STANDARD)
+    return _cut(f"{entry.get('event', '')}{fields}")
+
+
+def _cut(text: str) -> str:
     text = text.replace("\n", " ")
     return text if len(text) <= SHORT_CHARACTERS_MAX else text[: SHORT_CHARACTERS_MAX - 1] + "…"

@@ -26,7 +26,7 @@ def test_every_kept_line_is_json_whatever_the_child_said(tmp_path: Path) -> None
         ["a", "event", "level"],
     ]
     assert shown == ["fanout-0: warning: two a=1"]
-    assert kept.last_words == "two"
+    assert kept.last_words == "two a=1"
     assert kept.path.stat().st_mode & 0o777 == 0o600
 
 
