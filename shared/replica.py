@@ -101,7 +101,7 @@ _Seat = tuple[bytes, bytes]  # sanctuary, session
 class _View:
     """One epoch's rooms and members of a slot, as of batch `number`."""
 
-    __slots__ = ("complete", "epoch", "left", "number", "rooms", "seats")
+    __slots__ = ("complete", "epoch", "number", "rooms", "seats")
 
     def __init__(self, epoch: int, number: int, *, complete: bool) -> None:
         self.epoch = epoch
@@ -109,8 +109,6 @@ class _View:
         self.complete = complete
         self.rooms: dict[bytes, RoomOpened] = {}
         self.seats: dict[_Seat, MemberJoined] = {}
-        self.left: dict[_Seat, None] = {}
-        """Seats that were left before this was shown: who sits there again has entered anew."""
 
     def apply(self, event: MemberEvent) -> None:
         match event:
@@ -125,7 +123,6 @@ class _View:
                 self.seats[event.sanctuary, event.session] = event
             case MemberLeft():
                 self.seats.pop((event.sanctuary, event.session), None)
-                self.left[event.sanctuary, event.session] = None
 
 
 class _Slot:
@@ -267,8 +264,6 @@ class MembersReplica:
                     view.apply(event)
                     if slot.shown:
                         self._show(name, event, changes)
-            if slot.shown:
-                view.left.clear()
             if view.complete and not slot.shown:
                 self._swap(name, slot, view, changes)
         if view is None or slot.held:
@@ -335,9 +330,8 @@ class MembersReplica:
         """Make the public state equal to the view."""
         of.shown = True
         for seat, member in list(self._seats[slot].items()):
-            if view.seats.get(seat) != member or seat in view.left:
+            if view.seats.get(seat) != member or seat[0] not in view.rooms:
                 self._unseat(slot, seat, changes)
-        view.left.clear()
         for sanctuary in [s for s in self._rooms[slot] if s not in view.rooms]:
             self._close_room(slot, sanctuary, changes)
         for room in view.rooms.values():
@@ -373,8 +367,14 @@ class ConsentNotTaken(NamedTuple):
     payload_hash: bytes
 
 
+class ConsentForgotten(NamedTuple):
+    """The registry's state no longer has a consent chain of this citizen."""
+
+    citizen: bytes
+
+
 class CitizenForgotten(NamedTuple):
-    """The registry's state no longer has this citizen."""
+    """The registry's state no longer has this citizen, nor any consent of it."""
 
     citizen: bytes
 
@@ -386,7 +386,12 @@ class RegistryCompleted(NamedTuple):
 
 
 RegistryChange = (
-    IdentityKnown | ConsentKnown | ConsentNotTaken | CitizenForgotten | RegistryCompleted
+    IdentityKnown
+    | ConsentKnown
+    | ConsentNotTaken
+    | ConsentForgotten
+    | CitizenForgotten
+    | RegistryCompleted
 )
 _Recorded = IdentityRecorded | ConsentRecorded | ConsentRefused
 
@@ -414,7 +419,9 @@ class RegistryReplica:
         self._heard_ns = 0
         self._number: int | None = None
         """Last control message applied without a hole; nil: not known in this epoch."""
-        self._reading: _Reading | None = _Reading()
+        self._highest = -1
+        """The highest number heard of in this epoch."""
+        self._reading: _Reading | None = _Reading(-1)
         self._ask_at = 0
 
     @property
@@ -433,6 +440,7 @@ class RegistryReplica:
         self._heard_ns = now_ns
         if event.epoch > self.epoch:
             self._begin(event.epoch, now_ns)
+        self._highest = max(self._highest, event.number)
         if isinstance(event, RegistryBeat):
             if self._reading is None and self._number is not None and event.number > self._number:
                 self._read(now_ns)
@@ -464,15 +472,10 @@ class RegistryReplica:
             self._begin(page.epoch, now_ns)
         reading = self._reading
         wanted = StateAsk(None if reading is None else reading.after, self._consent)
-        if (
-            reading is None
-            or ask.event != wanted
-            or page.number < (self._number if self._number is not None else page.number)
-            or page.number < (reading.number if reading.number is not None else page.number)
-        ):
+        if reading is None or ask.event != wanted or page.number < reading.least:
             return []
         if reading.number is None:
-            reading.number = page.number
+            reading.number = reading.least = page.number
         reading.identities.update((identity.citizen, identity) for identity in page.identities)
         reading.states.update((state.citizen, state) for state in page.states)
         reading.after = page.next
@@ -499,10 +502,11 @@ class RegistryReplica:
     def _begin(self, epoch: int, now_ns: MonotonicNs) -> None:
         self.epoch = epoch
         self._number = None
+        self._highest = -1
         self._read(now_ns)
 
     def _read(self, now_ns: MonotonicNs) -> None:
-        self._reading = _Reading()
+        self._reading = _Reading(self._highest)
         self._ask_at = now_ns
 
     def _finish(self, reading: _Reading, now_ns: MonotonicNs) -> list[RegistryChange]:
@@ -529,7 +533,7 @@ class RegistryReplica:
                 changes.append(IdentityKnown(identity))
         for citizen in [c for c in self._states if c not in reading.states]:
             del self._states[citizen]
-            changes.append(CitizenForgotten(citizen))
+            changes.append(ConsentForgotten(citizen))
         for state in reading.states.values():
             if self._states.get(state.citizen) != state:
                 self._states[state.citizen] = state
@@ -567,9 +571,11 @@ class RegistryReplica:
 class _Reading:
     """A reading of the registry's pages under way."""
 
-    __slots__ = ("after", "identities", "log", "number", "states")
+    __slots__ = ("after", "identities", "least", "log", "number", "states")
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
+        self.least = least
+        """What had been heard of when the reading began: an answer that knows less is an old one."""
         self.after: bytes | None = None
         self.number: int | None = None
         """Of the first page: what came later is in `log`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from shared.contracts.records import Signed
@@ -26,6 +28,9 @@ class MemberJoined(msgspec.Struct, frozen=True, array_like=True, tag="joined/1",
     device: Bytes32
     gateway: Word
     incarnation: int
+    seating: Annotated[bytes, msgspec.Meta(max_length=8)] = b""
+    """The first 8 bytes of the signature of the join that seated it: who left and joined again has
+    another, so that a reader which missed both sees that this is a new entrance."""
 
 
 class MemberLeft(msgspec.Struct, frozen=True, array_like=True, tag="left/1", gc=False):

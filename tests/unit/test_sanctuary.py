@@ -280,7 +280,15 @@ def test_a_join_is_published_then_answered_with_policy_and_record() -> None:
     record = ADA.join(COMMONS, ADA.citizen, house.now_ms)
     batch, answered = house.join(ADA, record=record)
     assert batch.events == (
-        MemberJoined(COMMONS, ADA.citizen, ADA.citizen, ADA.device.public_key, GATEWAY, 1),
+        MemberJoined(
+            COMMONS,
+            ADA.citizen,
+            ADA.citizen,
+            ADA.device.public_key,
+            GATEWAY,
+            1,
+            record.signature[:8],
+        ),
     )
     assert (answered.seated, answered.record) == (True, record)
     joined = decode(answered.message, Joined)

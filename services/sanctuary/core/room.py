@@ -19,8 +19,6 @@ class Room:
         self.sanctuary = seed.sanctuary
         self.seats: dict[bytes, MemberJoined] = {}
         """By session."""
-        self.signatures: dict[bytes, bytes] = {}
-        """Session → the signature of the join that seated it, which a repeat of that join carries."""
         self._sessions: dict[bytes, int] = {}
         """Citizen → how many of its sessions are here."""
         self.policy_bytes = b""
@@ -50,15 +48,13 @@ class Room:
         """Capacity counts citizens, not sessions."""
         return citizen in self._sessions or len(self._sessions) < self.seed.policy.capacity
 
-    def seat(self, member: MemberJoined, signature: bytes) -> None:
+    def seat(self, member: MemberJoined) -> None:
         assert member.session not in self.seats
         self.seats[member.session] = member
-        self.signatures[member.session] = signature
         self._sessions[member.citizen] = self._sessions.get(member.citizen, 0) + 1
 
     def unseat(self, session: bytes) -> MemberJoined:
         member = self.seats.pop(session)
-        del self.signatures[session]
         self._sessions[member.citizen] -= 1
         if not self._sessions[member.citizen]:
             del self._sessions[member.citizen]

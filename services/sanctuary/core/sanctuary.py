@@ -66,6 +66,8 @@ DEAF_NS = 1_000_000_000
 WAIT_NS = 1_000_000_000
 """A join by a citizen not yet known waits so long: `enrolled` may overtake the registry's word."""
 SKEW_MS_MAX = 300_000
+SEATING_BYTES = 8
+"""Of a join's signature: enough to tell one join of a session from its next."""
 
 Effect = Publish | Ask | Reply
 
@@ -285,18 +287,23 @@ class Sanctuary:
 
     def _seat(self, ask: JoinAsk, citizen: bytes, now_ns: MonotonicNs) -> list[Effect]:
         room = self._rooms[ask.sanctuary]
-        member = MemberJoined(
-            ask.sanctuary, citizen, ask.session, ask.device, ask.gateway, ask.incarnation
-        )
-        effects: list[Effect] = []
         # a join signed anew by somebody who is seated: the challenge or the snapshot did not reach
         # it, or it left and a kept join brought it back; so it enters anew, for everybody
-        is_new = not ask.again and room.signatures.get(ask.session) != ask.record.signature
-        if room.seats.get(ask.session) != member or is_new:
+        member = MemberJoined(
+            ask.sanctuary,
+            citizen,
+            ask.session,
+            ask.device,
+            ask.gateway,
+            ask.incarnation,
+            ask.record.signature[:SEATING_BYTES],
+        )
+        effects: list[Effect] = []
+        if room.seats.get(ask.session) != member:
             events: list[MemberEvent] = []
             if ask.session in room.seats:
                 events.append(self._unseat(room, ask.session))
-            room.seat(member, ask.record.signature)
+            room.seat(member)
             events.append(member)
             gateway = self._gateways.setdefault(ask.gateway, _Gateway(now_ns))
             gateway.seats[ask.sanctuary, ask.session] = member
