@@ -28,6 +28,7 @@ from shared.contracts import (
     ConsentForwarded,
     ConsentRecord,
     ConsentRecorded,
+    ConsentRefused,
     ConsentState,
     Deliver,
     Depart,
@@ -40,6 +41,7 @@ from shared.contracts import (
     GatewayBeat,
     Grant,
     Identity,
+    IdentityRecorded,
     Institution,
     Interest,
     KeyReleased,
@@ -110,6 +112,7 @@ class Screen:
     strands: dict[bytes, StrandShown] = field(default_factory=dict)
     cells: dict[bytes, int] = field(default_factory=dict)
     is_close: bool = True
+    gone: set[bytes] = field(default_factory=set)
 
     def show(self, message: Any) -> None:
         match message:
@@ -117,25 +120,29 @@ class Screen:
                 self.strands[message.strand] = message
             case SampleShown(strand, body):
                 seq = codec.decode_sample(body).seq
+                assert strand in self.strands, "a sample of a strand that is not on show"
                 held = self.strands[strand]
-                assert seq >= held.next_seq, "order within a strand"
+                assert seq == held.next_seq, "order within a strand, every number accounted for"
                 self.strands[strand] = msgspec.structs.replace(held, body=body, next_seq=seq + 1)
             case SealShown(strand, record):
                 self.strands[strand] = msgspec.structs.replace(self.strands[strand], seal=record)
             case Skipped(strand, first, last, _):
                 held = self.strands[strand]
-                assert first >= held.next_seq, "order within a strand"
+                assert first == held.next_seq, "order within a strand, every number accounted for"
                 self.strands[strand] = msgspec.structs.replace(held, next_seq=last + 1)
             case StrandEnded(strand):
                 self.strands.pop(strand, None)
             case Coarse(_, _, pseudonym, cell):
+                assert pseudonym not in self.gone, "a struck or absent pseudonym came back"
                 if cell is None:
-                    self.cells.pop(pseudonym, None)
+                    assert self.cells.pop(pseudonym, None) is not None, "absent without a cell"
+                    self.gone.add(pseudonym)
                 else:
                     self.cells[pseudonym] = cell
             case Struck(_, citizen, pseudonym):
                 if pseudonym is not None:
                     self.cells.pop(pseudonym, None)
+                    self.gone.add(pseudonym)
                 self.strands = {s: m for s, m in self.strands.items() if m.citizen != citizen}
             case Closeness(_, close):
                 self.is_close = close
@@ -156,16 +163,24 @@ class Viewer:
     log: list[Any] = field(default_factory=list)
     screen: Screen = field(default_factory=Screen)
     is_in: bool = False
+    person: bytes | None = None
+    """Whose session it is; nil: anonymous."""
+    sanctuary: bytes = b""
+    witness: Callable[[Viewer, bytes | None, Any], None] = lambda *_: None
+    """Looks at each message, with the citizen it is of, before it is shown."""
+    bytes_seen: list[bytes] = field(default_factory=list)
 
     def enter(self, segments: Iterable[Any]) -> None:
-        self.screen = Screen()
+        self.screen = Screen(gone=self.screen.gone)
         self.is_in = True
         for segment in segments:
-            self.take(segment.message)
+            self.take(segment.message, segment.citizen)
 
-    def take(self, message: bytes) -> None:
+    def take(self, message: bytes, citizen: bytes | None = None) -> None:
         decoded: Any = codec.decode(message, ServerMessage)  # type: ignore[arg-type]
+        self.witness(self, citizen, decoded)
         self.log.append(decoded)
+        self.bytes_seen.append(message)
         self.screen.show(decoded)
 
     def of(self, kind: type) -> list[Any]:
@@ -183,6 +198,7 @@ class Gate:
         self.viewers: dict[tuple[bytes, bytes], Viewer] = defaultdict(Viewer)
         """(session, sanctuary) → viewer."""
         self.public: dict[bytes, Viewer] = defaultdict(Viewer)
+        """Sanctuary → the anonymous viewers, who all see the same."""
         self.numbers: dict[int, tuple[int, int]] = {}
         self.tombstones: list[Signed] = []
         self.batches: list[EdgeBatch] = []
@@ -192,6 +208,8 @@ class Gate:
         self.markers: list[tuple[int, Marker]] = []
         self.acted: list[ConsentActed] = []
         self.operations: list[Any] = []
+        self.coarse_sizes: set[int] = set()
+        self.coarse_told: set[tuple[bytes, int, bytes]] = set()
         self.fenced = False
 
     def beat(self) -> None:
@@ -231,6 +249,14 @@ class Gate:
         markers, self.markers = self.markers, []
         for _, marker in markers:
             self.say(Passed(self.name, self.incarnation, self.next_number(), FANOUT, marker.marker))
+
+    def watch(self, sanctuary: bytes, generation: int = 1) -> Viewer:
+        """Anonymous viewers of a public stage."""
+        viewer = self.public[sanctuary]
+        viewer.sanctuary, viewer.witness = sanctuary, self.stage.witness
+        self.interest(sanctuary, generation)
+        self.stage.flush()
+        return viewer
 
     def interest(self, sanctuary: bytes, generation: int, count: int = 1) -> None:
         self.stage.receive(
@@ -275,6 +301,20 @@ class Gate:
                 viewer = self.viewers[key[1:17], sanctuary]
                 return [(key[1:17], viewer)] if viewer.is_in else []
 
+    def judge_coarse(self, delivery: Deliver) -> None:
+        """Records of a tick: of one size, sorted by pseudonym, one for each, told to an audience once."""
+        records: list[tuple[int, bytes]] = []
+        for segment in delivery.segments:
+            message: Any = codec.decode(segment.message, ServerMessage)  # type: ignore[arg-type]
+            if isinstance(message, Coarse):
+                records.append((message.tick, message.pseudonym))
+                self.coarse_sizes.add(len(segment.message))
+                key = (delivery.audience, message.tick, message.pseudonym)
+                assert key not in self.coarse_told, "one record for each pseudonym and tick"
+                self.coarse_told.add(key)
+        assert records == sorted(records), "coarse records are sorted by pseudonym"
+        assert len(self.coarse_sizes) <= 1, "coarse records are of one size"
+
     def carry_out(self, slot: int, operation: Any) -> None:
         match operation:
             case Clear():
@@ -297,12 +337,13 @@ class Gate:
                 self.viewers[session, sanctuary].is_in = False
             case Deliver(key, segments, deny):
                 pairs = {(pair.session, pair.citizen) for pair in deny}
+                self.judge_coarse(operation)
                 inside = {segment.citizen for segment in segments}
                 assert all(pair.citizen in inside for pair in deny), "deny pairs of others"
                 for of, viewer in self.audience(key):
                     for segment in segments:
                         if (of, segment.citizen) not in pairs:
-                            viewer.take(segment.message)
+                            viewer.take(segment.message, segment.citizen)
             case Strike(_, key, only, notice):
                 for of, viewer in self.audience(key):
                     if notice and only in {None, of}:
@@ -515,6 +556,8 @@ class Stage:
         self.asked: list[Ask] = []
         self.lose: Callable[[Publish], bool] = lambda _: False
         self.words = 0
+        self.witness: Callable[[Viewer, bytes | None, Any], None] = lambda *_: None
+        self.fed_witness: Callable[[str, FeedWindow], None] = lambda *_: None
         self.words_heard: list[Any] = []
         """What fanout said on its control subject."""
         self.core = self.make()
@@ -589,6 +632,7 @@ class Stage:
             case ConsentActed():
                 self.gates[rest].acted.append(event)
             case FeedWindow():
+                self.fed_witness(kind, event)
                 self.fed.append((kind, event))
             case _:
                 pass
@@ -693,8 +737,6 @@ class Stage:
 
     def citizen(self, name: str) -> Citizen:
         """Known to the registry; with no grant at all."""
-        from shared.contracts import IdentityRecorded
-
         citizen = Citizen(self, name)
         self.citizens[citizen.id] = citizen
         self.registry_number += 1
@@ -707,7 +749,7 @@ class Stage:
         return citizen
 
     def record(self, citizen: Citizen, *records: Signed, tell: bool = True) -> None:
-        """The registry records, durably."""
+        """The registry records, durably, and tells."""
         for signed in records:
             content: ConsentRecord = codec.decode(signed.payload, ConsentRecord)  # type: ignore[arg-type]
             citizen.state = fold(citizen.state, content, codec.sha256(signed.payload))
@@ -723,6 +765,23 @@ class Stage:
                         citizen.state,
                     ),
                 )
+        self.flush()
+
+    def refuse(self, citizen: Citizen, *records: Signed) -> None:
+        """The registry does not take them; the citizen begins again from the recorded head."""
+        for signed in records:
+            self.registry_number += 1
+            self.receive(
+                subjects.control("registry-0"),
+                ConsentRefused(
+                    "registry-0",
+                    self.registry_epoch,
+                    self.registry_number,
+                    citizen.id,
+                    codec.sha256(signed.payload),
+                ),
+            )
+        citizen.counter, citizen.head = citizen.state.counter, citizen.state.head
         self.flush()
 
     def set_state(self, citizen: Citizen, state: ConsentState) -> None:
@@ -773,8 +832,10 @@ class Stage:
             sanctuary, who.id, session, who.device.public_key, gate.name, gate.incarnation
         )
         self.seats[sanctuary, session] = seat
+        viewer = gate.viewers[session, sanctuary]
+        viewer.person, viewer.sanctuary, viewer.witness = who.id, sanctuary, self.witness
         self.members(sanctuary, seat)
-        return gate.viewers[session, sanctuary]
+        return viewer
 
     def leave(self, viewer: Viewer) -> None:
         for gate in self.gates.values():

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 RandomBytes = Callable[[int], bytes]
 
 UNSEALED_MAX = 512
-"""Bodies of one strand kept for the feeds until their seals come: four windows at the full rate."""
+"""Bodies of one strand kept for the feeds until their seals come; then the older half goes. The full
+rate makes 128 a second, and a strand whose seal is 2 s late has ended."""
 FIELD = 1
 RECORD = 2
 _STRIKE_BYTES = 128
@@ -63,8 +64,8 @@ class Strand:
         """Entries wait in `held`: their consent epoch is not known, or their citizen is in doubt."""
         self.held: deque[tuple[int, SigEntry]] = deque()
         """(deadline, entry) in order."""
-        self.unsealed: dict[int, tuple[bytes, int]] = {}
-        """Number → (body, the feeds it may go to: `FIELD`, `RECORD`), until its seal comes."""
+        self.unsealed: list[tuple[int, bytes, int]] = []
+        """(number, body, the feeds it may go to: `FIELD`, `RECORD`), until its seal comes."""
 
 
 class View:
@@ -357,10 +358,10 @@ class Presence:
         feeds = (FIELD if self.route.field else 0) | (RECORD if self.route.record else 0)
         if self.feeds & ~feeds:
             for strand in self.strands.values():
-                strand.unsealed = {
-                    number: (body, allowed & feeds)
-                    for number, (body, allowed) in strand.unsealed.items()
+                strand.unsealed = [
+                    (number, body, allowed & feeds)
+                    for number, body, allowed in strand.unsealed
                     if allowed & feeds
-                }
+                ]
         self.feeds = feeds
         self.aim()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import assert_never
 
 from services.fanout.core.city import City
@@ -153,9 +154,9 @@ class Signatures:
                         waiting.append(segment)
                 if presence.feeds:
                     unsealed = strand.unsealed
-                    unsealed[entry.seq] = (body, presence.feeds)
+                    unsealed.append((entry.seq, body, presence.feeds))
                     if len(unsealed) > UNSEALED_MAX:
-                        del unsealed[next(iter(unsealed))]
+                        del unsealed[: UNSEALED_MAX // 2]
             elif type(entry) is StrandOpened:
                 table[index] = self._open(batch.strands[index], entry, now_ns, now_ms)
             elif type(entry) is KeyReleased:
@@ -208,9 +209,9 @@ class Signatures:
         if presence.full:
             self._put(presence, sample_shown(strand.prefix, entry.body))
         if presence.feeds:
-            strand.unsealed[entry.seq] = (entry.body, presence.feeds)
+            strand.unsealed.append((entry.seq, entry.body, presence.feeds))
             if len(strand.unsealed) > UNSEALED_MAX:
-                del strand.unsealed[next(iter(strand.unsealed))]
+                del strand.unsealed[: UNSEALED_MAX // 2]
 
     def _open(
         self, row: StrandRow, entry: StrandOpened, now_ns: MonotonicNs, now_ms: WallMs
@@ -274,9 +275,8 @@ class Signatures:
             self._city.counts.malformed += 1
             return
         end = seal.first_seq + len(seal.hashes)
-        window = {n: strand.unsealed[n] for n in sorted(strand.unsealed) if n < end}
-        for number in window:
-            del strand.unsealed[number]
+        window = [row for row in strand.unsealed if row[0] < end]
+        del strand.unsealed[: len(window)]
         slot = presence.room.slot
         for feed, subject in (
             (FIELD, subjects.field(slot.number)),
@@ -284,7 +284,7 @@ class Signatures:
         ):
             bodies = tuple(
                 body
-                for number, (body, allowed) in window.items()
+                for number, body, allowed in window
                 if number >= seal.first_seq and allowed & feed & presence.feeds
             )
             if bodies and slot.live and not presence.suspended:
@@ -385,7 +385,7 @@ class Signatures:
         strand.held.append((now_ns + EPOCH_HOLD_NS, entry))
         self._waiting[strand.id] = strand
         if len(strand.held) > HELD_ENTRIES_MAX:
-            self._overdue(strand, strand.held[0][0], now_ns, now_ms)
+            self._give_up_one(strand, now_ns, now_ms)
 
     def release(self, strand: Strand, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """What made a strand wait may be over: its entries go on in order."""
@@ -401,33 +401,38 @@ class Signatures:
     def overdue(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """Entries that waited long enough."""
         for strand in list(self._waiting.values()):
-            if strand.held and strand.held[0][0] <= now_ns:
-                self._overdue(strand, now_ns, now_ns, now_ms)
+            if strand.presence.suspended:
+                kept = [
+                    (at, entry)
+                    for at, entry in strand.held
+                    if at > now_ns or type(entry) is not Admitted
+                ]
+                strand.held = deque(kept)
+            while (
+                not strand.presence.suspended
+                and strand.held
+                and strand.held[0][0] <= now_ns
+                and strand.id in self._city.strands
+            ):
+                self._give_up_one(strand, now_ns, now_ms)
             if not strand.held:
                 self._waiting.pop(strand.id, None)
 
-    def _overdue(self, strand: Strand, until_ns: int, now_ns: MonotonicNs, now_ms: WallMs) -> None:
-        """Samples whose time is over go: named if their epoch is unknown, and without a word while
-        their citizen is in doubt (their numbers are announced as lost afterwards).
+    def _give_up_one(self, strand: Strand, now_ns: MonotonicNs, now_ms: WallMs) -> None:
+        """The oldest entry's time is over. A sample is named as skipped if its epoch is unknown; it
+        goes without a word while its citizen is in doubt (its number is announced as lost afterwards).
         """
-        if strand.presence.suspended:
-            kept = [
-                (at, entry)
-                for at, entry in strand.held
-                if at > until_ns or type(entry) is not Admitted
-            ]
-            strand.held.clear()
-            strand.held.extend(kept[-HELD_ENTRIES_MAX:])
-            return
-        while strand.held and strand.held[0][0] <= until_ns and strand.id in self._city.strands:
-            _, entry = strand.held.popleft()
-            if type(entry) is Admitted:
-                self._city.counts.unknown_epoch += 1
-                self._lost_before(strand, entry.seq)
-                if entry.seq >= strand.next_seq:
-                    self._skip(strand, entry.seq, entry.seq, Refusal.UNKNOWN_EPOCH.value)
-            else:
+        _, entry = strand.held.popleft()
+        if type(entry) is not Admitted:
+            if not strand.presence.suspended:
                 self._entry(strand, entry, now_ns, now_ms)
+            return
+        if strand.presence.suspended:
+            return
+        self._city.counts.unknown_epoch += 1
+        self._lost_before(strand, entry.seq)
+        if entry.seq >= strand.next_seq:
+            self._skip(strand, entry.seq, entry.seq, Refusal.UNKNOWN_EPOCH.value)
 
     def _drop_held(self, strand: Strand) -> None:
         """The openings speak for what waited, or the strand is over."""
