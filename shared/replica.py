@@ -367,16 +367,13 @@ class ConsentNotTaken(NamedTuple):
     payload_hash: bytes
 
 
-class ConsentForgotten(NamedTuple):
-    """The registry's state no longer has a consent chain of this citizen."""
-
-    citizen: bytes
-
-
 class CitizenForgotten(NamedTuple):
-    """The registry's state no longer has this citizen, nor any consent of it."""
+    """The registry's state no longer has any consent of this citizen, nor, unless `is_known`, the
+    citizen.
+    """
 
     citizen: bytes
+    is_known: bool
 
 
 class RegistryCompleted(NamedTuple):
@@ -386,12 +383,7 @@ class RegistryCompleted(NamedTuple):
 
 
 RegistryChange = (
-    IdentityKnown
-    | ConsentKnown
-    | ConsentNotTaken
-    | ConsentForgotten
-    | CitizenForgotten
-    | RegistryCompleted
+    IdentityKnown | ConsentKnown | ConsentNotTaken | CitizenForgotten | RegistryCompleted
 )
 _Recorded = IdentityRecorded | ConsentRecorded | ConsentRefused
 
@@ -526,14 +518,14 @@ class RegistryReplica:
         for citizen in gone:
             del self._identities[citizen]
             self._states.pop(citizen, None)
-            changes.append(CitizenForgotten(citizen))
+            changes.append(CitizenForgotten(citizen, is_known=False))
         for identity in reading.identities.values():
             if self._identities.get(identity.citizen) != identity:
                 self._identities[identity.citizen] = identity
                 changes.append(IdentityKnown(identity))
         for citizen in [c for c in self._states if c not in reading.states]:
             del self._states[citizen]
-            changes.append(ConsentForgotten(citizen))
+            changes.append(CitizenForgotten(citizen, is_known=True))
         for state in reading.states.values():
             if self._states.get(state.citizen) != state:
                 self._states[state.citizen] = state
