@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import aiohttp
@@ -66,6 +71,7 @@ from shared.identifiers import SessionId, slot_of
 from shared.identity import Signer, make_token
 from shared.runtime import Runtime, wall_ms
 from shared.runtime.arguments import ProcessSettings
+from shared.runtime.clock import pause
 from shared.runtime.health import Readiness
 from tests.support.broker import Broker, running_broker, wait_until
 
@@ -711,3 +717,77 @@ async def test_a_fault_of_our_own_closes_one_socket_and_is_counted(broker: Broke
         await bystander.wait_for(c.TimeIs)
         assert gateway.service.sweeps.faults == 1
         await bystander.socket.close()
+
+
+@on_uvloop
+async def test_two_hundred_sockets_of_noise_raise_nothing_and_touch_nobody(broker: Broker) -> None:
+    city = await make_city(broker)
+    random = Random(7)
+    async with running_gateway(broker) as gateway:
+        bystander = await dial(gateway.url)
+        await bystander.join(city)
+        city.edge(Clear(), Enter(bystander.hello.session, ROOM, (), ()), number=0)
+        await bystander.wait_for(c.Snapshot)
+        for _ in range(200):
+            reader, writer = await asyncio.open_connection(*gateway.address)
+            is_upgraded = random.random() < 0.8
+            if is_upgraded:
+                writer.write(upgrade_head(gateway.address))
+                assert await reader.readexactly(13) == b"HTTP/1.1 101 "
+            for _ in range(random.randint(1, 4)):
+                noise = random.randbytes(random.choice((1, 2, 9, 130, 5000)))
+                is_framed = random.random() < 0.6
+                writer.write(
+                    masked(random.choice((0, 1, 2, 2, 9, 10)), noise) if is_framed else noise
+                )
+            writer.close()
+        city.edge(Deliver(members(), (shown(1),)))
+        assert (await bystander.wait_for(SampleShown)).body == b"\1"
+        core = gateway.service.core
+        await wait_until(lambda: core.sessions == 1, "only the bystander is left")
+        assert gateway.service.sweeps.faults == 0
+        await bystander.socket.close()
+
+
+@on_uvloop
+async def test_a_gateway_that_stood_still_lets_nothing_out_that_it_held(broker: Broker) -> None:
+    """SIGSTOP for longer than a fence: what came meanwhile is of an unknown age."""
+    city = await make_city(broker)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.gateway", "--nats", broker.url, "--keys", str(broker.keys_dir)),
+        env={**os.environ, "SYNCHRONIA_GATEWAY_PORT": str(port)},
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        client = await dial_when_ready(f"ws://127.0.0.1:{port}/v1/live")
+        await client.join(city)
+        incarnation = city.incarnation
+        city.edge(Clear(), Enter(client.hello.session, ROOM, (shown(1),), ()), number=0)
+        assert (await client.wait_for(SampleShown)).body == b"\1"
+        os.kill(process.pid, signal.SIGSTOP)
+        city.edge(Deliver(members(), (shown(2),)))
+        await city.fanout.flush()
+        await pause(1.3)  # what is tested is this time
+        os.kill(process.pid, signal.SIGCONT)
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await client.wait_for(SampleShown)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4007, "fenced")
+        await wait_until(lambda: city.incarnation != incarnation, "a new incarnation")
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def dial_when_ready(url: str) -> Client:
+    """Once the process listens and knows its city."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await dial(url)
+            except (OSError, websockets.InvalidStatus):
+                await pause(0.02)
