@@ -47,11 +47,11 @@ def decode(payload: bytes | memoryview | msgspec.Raw, kind: type[T]) -> T:
     """
     try:
         value: T = _decoder(cast("Hashable", kind)).decode(payload)
-        return value
     except msgspec.ValidationError as error:
         raise Refused(reason_of(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(Refusal.MALFORMED) from None
+    return value
 
 
 _BOUND_MARKS = (">=", "<=", "< ", "> ", "length", "enum value", "out of range")
