@@ -101,6 +101,15 @@ class Failed(NamedTuple):
 
 
 @dataclass(slots=True)
+class Felt:
+    """One sample: when it was to be sent, its cell, and whether it surely was admitted."""
+
+    due_ns: int
+    cell: int
+    is_sure: bool = False
+
+
+@dataclass(slots=True)
 class PersonReport:
     person: str
     citizen: bytes
@@ -113,8 +122,8 @@ class PersonReport:
     """Fell due while there was no open strand (reconnecting): never numbered."""
     strands: int = 0
     interrupted: int = 0
-    cells: list[tuple[int, int]] = field(default_factory=list)
-    """(intended send time, cell) of a person at coarse."""
+    cells: list[Felt] = field(default_factory=list)
+    """What a person at coarse sent, in order."""
 
 
 class SpeakersReport(NamedTuple):

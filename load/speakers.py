@@ -18,6 +18,7 @@ from load.fine_selector import FineSelector
 from load.plan import (
     Begin,
     Failed,
+    Felt,
     GrantActed,
     GrantSigned,
     Leave,
@@ -43,6 +44,7 @@ from shared.client.core import (
     Session,
     StrandWriter,
     VoiceOpened,
+    WindowTaken,
 )
 from shared.contracts.records import Tier
 from shared.contracts.sample import Provenance
@@ -72,6 +74,7 @@ class Person:
         self.acted_ns = self.recorded_ns = 0
         self.changed = asyncio.Event()
         self.signed_ns = 0
+        self._unsure: dict[tuple[bytes, int], Felt] = {}
         self.is_withdrawn = False
         self.withdraws_next = False
 
@@ -80,6 +83,11 @@ class Person:
             match event:
                 case VoiceOpened():
                     self.writers[event.strand] = self.session.writers[event.strand]
+                case WindowTaken():
+                    for number in event.admitted:
+                        felt = self._unsure.pop((event.strand, number), None)
+                        if felt is not None:
+                            felt.is_sure = True
                 case Interrupted():
                     self.report.interrupted += 1
                 case SeatRefused():
@@ -93,6 +101,13 @@ class Person:
                 case _:
                     pass
         self.changed.set()
+
+    def felt(self, number: int, felt: Felt) -> None:
+        """Keep what was sent, until it is known to be admitted."""
+        self.report.cells.append(felt)
+        seat = self.session.seats[self.troupe.plan.common.sanctuary]
+        assert seat.writer is not None
+        self._unsure[seat.writer.strand, number] = felt
 
     async def until(self, met: Callable[[], bool]) -> None:
         while not met():
@@ -268,7 +283,7 @@ class Troupe:
             person.withdraws_next = False
             person.changed.set()
         if person.tier is Tier.COARSE:
-            person.report.cells.append((due_ns, cell_of(cue.valence, cue.arousal)))
+            person.felt(number, Felt(due_ns, cell_of(cue.valence, cue.arousal)))
 
     async def _withdraw_in_turn(self) -> None:
         """One person after another withdraws, is silent for a while, and grants again."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
 from load.latency import Latencies, Percentiles
-from load.plan import AudienceReport, CoarseSeen, PersonReport, Silenced, SpeakersReport
+from load.plan import AudienceReport, CoarseSeen, Felt, PersonReport, Silenced, SpeakersReport
 from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
 
 COARSE_SPREAD_NS = 1_500_000_000
 """How long before a coarse record's arrival its cell may have been the newest: the tick is a second,
 and the sample and the record each travel."""
-COARSE_HOLD_NS = 10_000_000_000
 
 
 @dataclass(slots=True)
@@ -94,23 +94,16 @@ def _cells_around(person: PersonReport, at_ns: int) -> frozenset[int]:
     """The cells that were the person's newest at some moment shortly before `at_ns`."""
     if person.tier is not Tier.COARSE:
         return frozenset()
-    times = [sent_ns for sent_ns, _ in person.cells]
-    first = _last_before(times, at_ns - COARSE_SPREAD_NS)
-    last = _last_before(times, at_ns)
-    cells = {person.cells[place][1] for place in range(max(0, first), last + 1)}
-    return frozenset(cells) if last >= 0 else frozenset()
+    first = _last_before(person.cells, at_ns - COARSE_SPREAD_NS)
+    last = _last_before(person.cells, at_ns)
+    while first > 0 and not person.cells[first].is_sure:
+        first -= 1  # it may not have been admitted: then the one before it was the newest
+    return frozenset(felt.cell for felt in person.cells[max(0, first) : last + 1])
 
 
-def _last_before(times: list[int], at_ns: int) -> int:
-    """Index of the last time ≤ `at_ns`; −1 if none."""
-    low, high = 0, len(times)
-    while low < high:
-        middle = (low + high) // 2
-        if times[middle] <= at_ns:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1
+def _last_before(cells: list[Felt], at_ns: int) -> int:
+    """Index of the last one due at or before `at_ns`; −1 if none."""
+    return bisect_right(cells, at_ns, key=lambda felt: felt.due_ns) - 1
 
 
 def withdrawal_times(withdrawals: list[Silenced]) -> dict[str, list[float]]:
@@ -204,7 +197,7 @@ def rows(verdict: Verdict) -> list[tuple[str, str]]:
     ]
     lines += [(f"refused: {reason}", str(count)) for reason, count in all_of["refused"].items()]
     if all_of["unanswered"]:
-        lines.append(("unanswered", f"{all_of['unanswered']} (their window was never taken)"))
+        lines.append(("unanswered", f"{all_of['unanswered']} (no word whether they were taken)"))
     if all_of["not_sent"]:
         lines.append(("not sent", f"{all_of['not_sent']} (no open strand just then)"))
     if all_of["interrupted"]:
