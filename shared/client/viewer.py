@@ -207,7 +207,12 @@ class Viewer:
         if known is not None:
             view.pending, view.windows, view.skipped = known.pending, known.windows, known.skipped
         if message.body is not None:
-            view.pending[message.next_seq - 1] = body_hash(message.body)
+            try:
+                newest = decode_sample(message.body).seq  # numbers behind it may have been skipped
+            except Refused:
+                self.orphans += 1
+            else:
+                view.pending[newest] = body_hash(message.body)
         room.strands[message.strand] = self._by_strand[message.strand] = view
 
     def _opening(self, message: StrandShown) -> Opening | None:
