@@ -1,27 +1,26 @@
-"""One child process through all its lives: started, listened to, killed when silent, reaped."""
+"""One child through all its lives: started, listened to, killed when silent, reaped, succeeded.
+
+When a child becomes doubtful its successor is prepared: it imports, and waits for its start until the
+child was reaped. Half a second of imports would else come on top of the second of silence.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from services.city.journal import Journal
+from services.city.life import Life
 from services.city.vigil import Vigil
-from shared.identifiers import MonotonicNs
 from shared.runtime.clock import monotonic_ns
 
-HEARTBEAT_VARIABLE: Final = "SYNCHRONIA_HEARTBEAT_FD"
 READ_BYTES: Final = 65536
-LOOK_S: Final = 0.5
-_PR_SET_PDEATHSIG: Final = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+LOOK_S: Final = 0.2
 
 
 class Child:
@@ -39,23 +38,22 @@ class Child:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
-        self.pid: int | None = None
         self._command = command
         self._vigil = vigil
         self._journal = journal
         self._show = show
         self._changed = changed
         self._environment = environment
-        self._process: asyncio.subprocess.Process | None = None
+        self._life: Life | None = None
+        self._successor: Life | None = None
         self._stopping = asyncio.Event()
         self._over = asyncio.Event()
         self._over.set()
         self._silenced = False
 
-    def beat(self, now_ns: MonotonicNs) -> None:
-        """A sign of life that came by another way than the pipe."""
-        if self._process is not None:
-            self._vigil.beat(now_ns)
+    @property
+    def pid(self) -> int | None:
+        return None if self._life is None else self._life.process.pid
 
     async def live(self) -> None:
         """Keep the child running until `stop`. Its successor starts after it was reaped."""
@@ -66,6 +64,7 @@ class Child:
                 if not self._stopping.is_set():
                     await self._rest(status)
         finally:
+            await self._dismiss_successor()
             self._journal.close()
             self._over.set()
 
@@ -87,9 +86,8 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        if self._life is not None:
+            self._life.signal(number)
 
     async def _rest(self, status: int) -> None:
         wait_s = self._vigil.ended(monotonic_ns()) / 1e9
@@ -100,59 +98,31 @@ class Child:
                 await self._stopping.wait()
 
     async def _live_once(self) -> int:
-        said, says = os.pipe()
-        heard, beats = os.pipe()
-        # The child's end too: one that nobody listens to must not stop at a full pipe of heartbeats.
-        for end in (said, heard, beats):
-            os.set_blocking(end, False)
-        try:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._command(),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=says,
-                    stderr=says,
-                    pass_fds=(beats,),
-                    env={
-                        **os.environ,
-                        **self._environment,
-                        HEARTBEAT_VARIABLE: str(beats),
-                        "PYTHONUNBUFFERED": "1",
-                    },
-                    # Its own session: Ctrl-C reaches the supervisor alone, which ends all in order.
-                    start_new_session=True,
-                    preexec_fn=die_with(os.getpid()),
-                )
-            finally:
-                os.close(says)
-                os.close(beats)
-            self._vigil.started(monotonic_ns())
-            self._process, self.pid, self._silenced = process, process.pid, False
-            self._changed()
-            if self._stopping.is_set():
-                process.kill()
-            return await self._listen(process, said, heard)
-        finally:
-            self._process = self.pid = None
-            self._changed()
-            os.close(said)
-            os.close(heard)
-
-    async def _listen(self, process: asyncio.subprocess.Process, said: int, heard: int) -> int:
+        life = self._successor or await Life.spawn(self._command(), self._environment)
+        self._successor = None
+        self._life, self._silenced = life, False
         loop = asyncio.get_running_loop()
-        loop.add_reader(said, self._read_words, said)
-        loop.add_reader(heard, self._read_beats, heard)
+        loop.add_reader(life.said, self._read_words, life.said)
+        loop.add_reader(life.heard, self._read_beats, life.heard)
         try:
-            return await self._watch(process, heard)
+            self._vigil.started(monotonic_ns())
+            if self._stopping.is_set():
+                life.signal(signal.SIGKILL)
+            life.begin()
+            self._changed()
+            return await self._watch(life)
         finally:
-            if process.returncode is None:
+            if life.process.returncode is None:
                 # Cancelled: the supervisor itself falls, and leaves nobody behind.
-                process.kill()
-            self._read_words(said)
-            loop.remove_reader(said)
-            loop.remove_reader(heard)
+                life.signal(signal.SIGKILL)
+            self._read_words(life.said)
+            loop.remove_reader(life.said)
+            loop.remove_reader(life.heard)
+            life.close()
+            self._life = None
+            self._changed()
 
-    async def _watch(self, process: asyncio.subprocess.Process, heard: int) -> int:
+    async def _watch(self, life: Life) -> int:
         while True:
             deadline = self._vigil.next_deadline()
             wait_s = None
@@ -161,15 +131,27 @@ class Child:
                 wait_s = min(LOOK_S, max(0.0, (deadline - monotonic_ns()) / 1e9))
             try:
                 async with asyncio.timeout(wait_s):
-                    return await process.wait()
+                    return await life.process.wait()
             except TimeoutError:
-                self._read_beats(heard)
-                if self._vigil.is_silent(monotonic_ns()) and not self._stopping.is_set():
-                    self._silenced = True
-                    process.send_signal(signal.SIGKILL)
-                    return await process.wait()
+                self._read_beats(life.heard)
                 if self._stopping.is_set():
-                    return await process.wait()
+                    return await life.process.wait()
+                if self._vigil.is_silent(monotonic_ns()):
+                    self._silenced = True
+                    life.signal(signal.SIGKILL)
+                    return await life.process.wait()
+                await self._prepare_successor()
+
+    async def _prepare_successor(self) -> None:
+        if not self._vigil.is_doubtful(monotonic_ns()):
+            await self._dismiss_successor()
+        elif self._successor is None:
+            self._successor = await Life.spawn(self._command(), self._environment)
+
+    async def _dismiss_successor(self) -> None:
+        successor, self._successor = self._successor, None
+        if successor is not None:
+            await successor.dismiss()
 
     def _read_words(self, end: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -191,19 +173,3 @@ class Child:
             return f"ended by {signal.Signals(-status).name}"
         words = self._journal.last_words
         return f"ended with status {status}" + (f": {words}" if words else "")
-
-
-def die_with(parent: int) -> Callable[[], None] | None:
-    """For the new process, before it becomes its program: the kernel kills it when `parent` dies,
-    however that dies. Elsewhere than on Linux a child sees its heartbeat's pipe close.
-    """
-    if _libc is None:
-        return None
-    libc = _libc
-
-    def between_fork_and_exec() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return between_fork_and_exec

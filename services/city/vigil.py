@@ -12,6 +12,8 @@ from shared.identifiers import MonotonicNs
 SECOND_NS: Final = 1_000_000_000
 SILENCE_NS: Final = SECOND_NS
 """Five missed heartbeats."""
+DOUBT_NS: Final = 6 * SECOND_NS // 10
+"""Three missed heartbeats: a successor is prepared, and dismissed if the child beats again."""
 START_ALLOWANCE_NS: Final = 15 * SECOND_NS
 """To the first heartbeat: five interpreters start at once, on two busy cores."""
 OVERSLEPT_NS: Final = SECOND_NS // 4
@@ -37,15 +39,22 @@ class Vigil:
         self._silence_ns = silence_ns
         self._restarts = 0
         self._started_at = MonotonicNs(0)
+        self._last_beat: MonotonicNs | None = None
         self._deadline: MonotonicNs | None = None
 
     def started(self, now_ns: MonotonicNs) -> None:
         self._started_at = now_ns
+        self._last_beat = None
         self._deadline = MonotonicNs(now_ns + START_ALLOWANCE_NS) if self._beats else None
 
     def beat(self, now_ns: MonotonicNs) -> None:
         if self._beats:
+            self._last_beat = now_ns
             self._deadline = MonotonicNs(now_ns + self._silence_ns)
+
+    def is_doubtful(self, now_ns: MonotonicNs) -> bool:
+        """Whether a child that has beaten may have stopped for good."""
+        return self._last_beat is not None and now_ns - self._last_beat >= DOUBT_NS
 
     def next_deadline(self) -> MonotonicNs | None:
         """When `is_silent` is worth asking; nil: this child has no heartbeat."""

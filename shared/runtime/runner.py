@@ -32,6 +32,7 @@ from shared.runtime.wheel import Wheel
 
 DRAINED, CRASHED, REFUSED = 0, 1, 2
 """Exit statuses: stopped as asked; a task failed or returned; settings, key or port were refused."""
+START_VARIABLE = "SYNCHRONIA_START_FD"
 _PROBE_S = 1.0
 _PROBES_FAILED_MAX = 2
 _BUS_DRAIN_S_MAX = 1.0
@@ -292,6 +293,19 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
+def _may_start() -> bool:
+    """Wait for the supervisor's start, if it gives one: the process before this one may still have to
+    be reaped. False: it is not needed after all.
+    """
+    variable = os.environ.get(START_VARIABLE)
+    if variable is None:
+        return True
+    fd = int(variable)
+    is_wanted = os.read(fd, 1) != b""
+    os.close(fd)
+    return is_wanted
+
+
 def run(
     name: str,
     settings_type: type[Any],
@@ -308,6 +322,8 @@ def run(
     except SettingsRefused as error:
         print(f"{name}: {error}".replace(f"{name}: {name}: ", f"{name}: "), file=sys.stderr)  # noqa: T201
         return REFUSED
+    if not _may_start():
+        return DRAINED
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_serve(name, settings, process, start))

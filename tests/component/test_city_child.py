@@ -19,6 +19,8 @@ from tests.support.city import is_alive, wait_until
 
 BEATS = """
 import os, signal, time
+started = os.read(int(os.environ["SYNCHRONIA_START_FD"]), 1)
+assert started == b"."
 fd = int(os.environ["SYNCHRONIA_HEARTBEAT_FD"])
 print("I am", os.getpid(), flush=True)
 while True:
@@ -50,6 +52,17 @@ class Scene:
             assert not any(is_alive(pid) for pid in self.pids)
             self.pids.append(self.child.pid)
         self.changed.set()
+
+    @property
+    def prepared(self) -> int | None:
+        """The process that waits to succeed the child."""
+        successor = self.child._successor
+        return None if successor is None else successor.process.pid
+
+    async def wait_prepared(self) -> None:
+        await asyncio.to_thread(
+            wait_until, "a successor is prepared", lambda: self.prepared is not None, within_s=10
+        )
 
     async def wait(self, met: Callable[[], bool]) -> None:
         async with asyncio.timeout(15):
@@ -85,9 +98,34 @@ async def test_a_stopped_child_is_silent_and_is_killed(folder: Path) -> None:
             wait_until, "it spoke", lambda: "I am" in scene.log.read_text(), within_s=10
         )
         os.kill(scene.pids[0], signal.SIGSTOP)
+        await scene.wait_prepared()
+        prepared = scene.prepared
+        assert is_alive(scene.pids[0])
         await scene.wait(lambda: len(scene.pids) == 2)
         await scene.child.stop(5)
     assert "no heartbeat; killed; starts again" in scene.shown[0]
+    assert scene.pids[1] == prepared
+
+
+async def test_a_child_that_beats_again_keeps_its_place(folder: Path) -> None:
+    scene = Scene(folder, BEATS, silence_ns=60 * SECOND_NS)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.child.live())
+        await scene.wait(lambda: len(scene.pids) == 1)
+        await asyncio.to_thread(
+            wait_until, "it spoke", lambda: "I am" in scene.log.read_text(), within_s=10
+        )
+        os.kill(scene.pids[0], signal.SIGSTOP)
+        await scene.wait_prepared()
+        prepared = scene.prepared
+        assert prepared is not None
+        os.kill(scene.pids[0], signal.SIGCONT)
+        await asyncio.to_thread(
+            wait_until, "its successor is dismissed", lambda: not is_alive(prepared), within_s=10
+        )
+        await scene.child.stop(5)
+    assert len(scene.pids) == 1
+    assert scene.shown == []
 
 
 async def test_a_child_that_cannot_start_is_tried_again_and_its_last_words_are_told(

@@ -36,6 +36,17 @@ def test_a_child_silent_for_a_second_is_killed_and_one_beat_saves_it() -> None:
     assert vigil.is_silent(MonotonicNs(at(2.99) + SILENCE_NS))
 
 
+def test_a_child_is_doubtful_after_three_missed_beats_and_never_before_its_first() -> None:
+    vigil = Vigil(beats=True)
+    vigil.started(at(0))
+    assert not vigil.is_doubtful(at(10))
+    vigil.beat(at(10))
+    assert not vigil.is_doubtful(at(10.59))
+    assert vigil.is_doubtful(at(10.6))
+    vigil.beat(at(10.7))
+    assert not vigil.is_doubtful(at(10.8))
+
+
 def test_a_supervisor_that_stood_still_itself_judges_nobody() -> None:
     vigil = Vigil(beats=True)
     vigil.started(at(0))
