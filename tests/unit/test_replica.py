@@ -531,7 +531,8 @@ def test_an_old_answer_cannot_take_back_what_was_heard_since() -> None:
     read(replica, owner)
     owner.record_identity(2, 1)  # lost
     replica.receive(owner.record_consent(1), T0)
-    assert replica.answered(ask, old, T0) == []
+    for _ in range(2):
+        assert replica.answered(ask, old, T0) == []
     assert list(replica.states) == [sixteen(1)]
     assert read(replica, owner) == [IdentityKnown(identity(2)), RegistryCompleted(1)]
 
