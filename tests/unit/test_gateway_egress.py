@@ -184,6 +184,10 @@ class Model:
                     self.paused[session] = None
                     self.egress.pause(session)
 
+    def pause(self, session: SessionId) -> None:
+        self.paused[session] = None
+        self.egress.pause(session)
+
     def resume(self, session: SessionId) -> None:
         self.paused.pop(session, None)
         self.egress.resume(session)
@@ -207,6 +211,7 @@ operations = st.one_of(
     st.tuples(st.just("mark"), citizens_),
     st.tuples(st.just("sweep"), st.integers(1, 6), st.lists(sessions_, max_size=2)),
     st.tuples(st.just("sweep"), st.integers(1, 6), st.lists(sessions_, max_size=2)),
+    st.tuples(st.just("pause"), sessions_),
     st.tuples(st.just("resume"), sessions_),
 )
 
@@ -322,6 +327,18 @@ def test_a_strike_for_one_session_between_two_slices_spares_the_others_only() ->
     rest = [session for session in SESSIONS if session not in first.sessions]
     egress.strike(CITIZENS[0], key, SLOT, rest[0], b"")
     assert drain(egress) == {rest[0]: [2], **{session: [1, 2] for session in rest[1:]}}
+
+
+def test_a_viewer_paused_between_two_slices_keeps_its_share_for_later() -> None:
+    egress = room_of(5)
+    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 1)], ())
+    [first] = egress.sweep(1)
+    assert isinstance(first, WriteMany)
+    rest = [session for session in SESSIONS if session not in first.sessions]
+    egress.pause(rest[0])
+    assert drain(egress) == {session: [1] for session in rest[1:]}
+    egress.resume(rest[0])
+    assert drain(egress) == {rest[0]: [1]}
 
 
 def test_a_newcomer_whose_snapshot_is_out_already_gets_nothing_older() -> None:
