@@ -46,7 +46,8 @@ class Mood(msgspec.Struct, frozen=True):
             raise ValueError("confidence lies in 0…1")
         if len(self.labels) > LABELS_MAX:
             raise ValueError(f"at most {LABELS_MAX} labels")
-        if self.note is not None and len(self.note) > NOTE_CODE_POINTS_MAX:
+        note = "" if self.note is None else unicodedata.normalize("NFC", self.note)
+        if len(note) > NOTE_CODE_POINTS_MAX:
             raise ValueError(f"a note has at most {NOTE_CODE_POINTS_MAX} signs")
 
     def body(self, seq: int, t_ms: WallMs, salt: bytes) -> bytes:

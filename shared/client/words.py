@@ -59,6 +59,8 @@ def mood_of(line: str, provenance: Provenance = Provenance.DECLARED) -> Mood:
     Words of the vocabulary become labels (at most four); what else is said becomes the note.
     Raises: LineRefused.
     """
+    if not line.isascii() and line.encode("utf-8", "replace").decode() != line:
+        raise LineRefused("that is no readable text")
     words = line.split()
     numbers: list[int] = []
     while words and len(numbers) < 3 and _NUMBER.fullmatch(words[0]):
@@ -68,7 +70,8 @@ def mood_of(line: str, provenance: Provenance = Provenance.DECLARED) -> Mood:
         numbers.append(value)
     if len(numbers) == 1:
         raise LineRefused("two numbers are wanted: valence and arousal, like: 0.4 -0.2")
-    labels = [word for word in dict.fromkeys(w.lower().strip(",.;") for w in words) if word in _SET]
+    plain = [word.lower().strip(",.;") for word in words]
+    labels = [word for word in dict.fromkeys(plain) if word in _SET]
     if not numbers:
         if not labels:
             raise LineRefused(
@@ -77,7 +80,7 @@ def mood_of(line: str, provenance: Provenance = Provenance.DECLARED) -> Mood:
             )
         places = [LABEL_PLACES[label] for label in labels]
         numbers = [sum(place[axis] for place in places) // len(places) for axis in (0, 1)]
-    is_labels_only = len(labels) == len(words)
+    is_labels_only = all(word in _SET for word in plain)
     note = None if is_labels_only or not words else unicodedata.normalize("NFC", " ".join(words))
     if note is not None and len(note) > NOTE_CODE_POINTS_MAX:
         raise LineRefused(f"at most {NOTE_CODE_POINTS_MAX} signs of words; these are {len(note)}")
