@@ -607,6 +607,8 @@ class Session:
         writer = self.writers.get(message.strand)
         seat = None if writer is None else self.seats.get(writer.opening.sanctuary)
         if writer is None or seat is None or seat.writer is not writer or seat.is_open:
+            if seat is not None and seat.writer is None and seat.speak:
+                seat.open_at_ns = MonotonicNs(0)  # hushed and raised again while this was asked
             return
         seat.is_open = True
         seat.retries = 0
