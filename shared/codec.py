@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from functools import cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -99,9 +98,11 @@ def decode_sample(body: bytes) -> Sample:
         raise Refused(Refusal.MALFORMED) from None
     if _encoder.encode(sample) != body:
         raise Refused(Refusal.NOT_CANONICAL)
-    labels = sample.labels
-    if len(labels) > 1 and any(a >= b for a, b in pairwise(labels)):
-        raise Refused(Refusal.NOT_CANONICAL)
+    previous = -1
+    for label in sample.labels:
+        if label <= previous:
+            raise Refused(Refusal.NOT_CANONICAL)
+        previous = label
     if sample.note is not None and not unicodedata.is_normalized("NFC", sample.note):
         raise Refused(Refusal.NOT_CANONICAL)
     return sample

@@ -76,7 +76,13 @@ class Lane:
             self._close()
 
     def admit(self, strand: Strand, seq: int, body: bytes) -> None:
-        self.add(Admitted(self.row(strand), seq, body), len(body))
+        row = strand.row
+        if row < 0 or strand.skip_first >= 0:
+            row = self.row(strand)
+        self._entries.append(Admitted(row, seq, body))
+        self._bytes += _ENTRY_BYTES + len(body)
+        if self._bytes > BATCH_BYTES_MAX:
+            self._close()
 
     def skip(self, strand: Strand, first: int, last: int, reason: Refusal) -> None:
         """These numbers will not come."""
