@@ -15,10 +15,8 @@ from services.gateway.core.egress import (
     OWN_WRITE_BYTES,
     PENDING_BYTES_MAX,
     Egress,
-    members_key,
-    public_key,
-    session_key,
 )
+from services.gateway.core.owed import members_key, public_key, session_key
 from shared.codec import encode
 from shared.contracts import DenyPair, SampleShown, Segment, TimeIs
 from shared.identifiers import SessionId

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import assert_never
 
-from services.gateway.core.egress import Egress, members_key, public_key
+from services.gateway.core.egress import Egress
+from services.gateway.core.owed import members_key, public_key
 from shared.codec import encode
 from shared.contracts.client import Gap
 from shared.contracts.fanout import (

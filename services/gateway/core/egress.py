@@ -17,9 +17,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from services.gateway.core.effects import Write, WriteMany
-from services.gateway.core.json_twin import twin_of
-from shared.codec import array_header, encode
-from shared.contracts.client import Snapshot
+from services.gateway.core.owed import (
+    AudienceQueue,
+    Chunk,
+    Owed,
+    OwedSnapshot,
+    Round,
+    Viewer,
+    members_key,
+    payload_of,
+    public_key,
+    session_key,
+)
 from shared.contracts.fanout import AudienceKey, DenyPair, Segment
 from shared.identifiers import SessionId
 
@@ -30,157 +39,19 @@ PENDING_BYTES_MAX = 4 * 1024 * 1024
 """An audience's queue between two flushes; more means that the process cannot keep up at all."""
 
 
-def members_key(sanctuary: bytes) -> AudienceKey:
-    return b"m" + sanctuary
-
-
-def public_key(sanctuary: bytes) -> AudienceKey:
-    return b"p" + sanctuary
-
-
-def session_key(session: bytes, sanctuary: bytes) -> AudienceKey:
-    return b"s" + session + sanctuary
-
-
-class Owed:
-    """One message owed to one viewer; `audience` nil: an answer, which no strike touches."""
-
-    __slots__ = ("audience", "byte_count", "citizen", "message", "slot")
-
-    def __init__(
-        self,
-        message: bytes,
-        *,
-        audience: AudienceKey | None = None,
-        slot: int | None = None,
-        citizen: bytes | None = None,
-    ) -> None:
-        self.message = message
-        self.audience = audience
-        self.slot = slot
-        self.citizen = citizen
-        self.byte_count = len(message)
-
-    def without(self, citizen: bytes) -> bool:
-        """Take the citizen out; true if nothing is left."""
-        return self.citizen == citizen
-
-    def messages(self) -> list[bytes]:
-        return [self.message]
-
-
-class OwedSnapshot:
-    """A snapshot owed to one viewer, whole or not at all: its `count` is told as it is written, of
-    what strikes have left in it by then.
-    """
-
-    __slots__ = ("audience", "byte_count", "recovered", "sanctuary", "segments", "slot")
-
-    def __init__(
-        self,
-        segments: Iterable[Segment],
-        *,
-        audience: AudienceKey,
-        slot: int,
-        sanctuary: bytes,
-        recovered: bool,
-    ) -> None:
-        self.segments = list(segments)
-        self.audience = audience
-        self.slot = slot
-        self.sanctuary = sanctuary
-        self.recovered = recovered
-        self.byte_count = 32 + sum(len(segment.message) for segment in self.segments)
-
-    def without(self, citizen: bytes) -> bool:
-        kept = [segment for segment in self.segments if segment.citizen != citizen]
-        if len(kept) != len(self.segments):
-            self.recovered = False
-        self.segments = kept
-        return False
-
-    def messages(self) -> list[bytes]:
-        head = Snapshot(self.sanctuary, len(self.segments), self.recovered)
-        return [encode(head), *(segment.message for segment in self.segments)]
-
-
-class Viewer:
-    """The egress side of one session."""
-
-    __slots__ = ("audiences", "is_json", "is_paused", "owed", "owed_bytes", "session")
-
-    def __init__(self, session: SessionId, *, is_json: bool) -> None:
-        self.session = session
-        self.is_json = is_json
-        self.is_paused = False
-        self.owed: deque[Owed | OwedSnapshot] = deque()
-        self.owed_bytes = 0
-        self.audiences: dict[AudienceKey, int] = {}
-        """The stamp of its entry: deliveries with a lower one are not owed to it."""
-
-
-class _Chunk:
-    """One delivery waiting for an audience. `denied`: sessions that must not get some citizens."""
-
-    __slots__ = ("denied", "segments", "stamp")
-
-    def __init__(
-        self, stamp: int, segments: list[Segment], denied: dict[bytes, list[bytes]]
-    ) -> None:
-        self.stamp = stamp
-        self.segments = segments
-        self.denied = denied
-
-    def without(self, citizen: bytes) -> None:
-        self.segments = [segment for segment in self.segments if segment.citizen != citizen]
-
-
-class _Audience:
-    __slots__ = ("entered_last", "key", "members", "pending", "pending_bytes", "slot")
-
-    def __init__(self, key: AudienceKey, slot: int) -> None:
-        self.key = key
-        self.slot = slot
-        self.members: dict[SessionId, Viewer] = {}
-        self.pending: list[_Chunk] = []
-        self.pending_bytes = 0
-        self.entered_last = 0
-
-
-class _Round:
-    """One audience's recipients of one subprotocol in the running sweep."""
-
-    __slots__ = ("audience", "chunks", "is_json", "payload", "recipients")
-
-    def __init__(
-        self, audience: _Audience, chunks: list[_Chunk], recipients: list[Viewer], *, is_json: bool
-    ) -> None:
-        self.audience = audience
-        self.chunks = chunks
-        self.recipients = recipients  # those still to be written to, the next one last
-        self.is_json = is_json
-        self.payload: bytes | None = None
-
-
-def _frame(messages: list[bytes], *, is_json: bool) -> bytes:
-    if is_json:
-        return twin_of(messages)
-    return array_header(len(messages)) + b"".join(messages)
-
-
 class Egress:
     """All queues towards viewers. `too_slow` and `overflowed_slots` are taken by the caller."""
 
     def __init__(self, *, backlog_bytes_max: int) -> None:
         self._backlog_bytes_max = backlog_bytes_max
         self._viewers: dict[SessionId, Viewer] = {}
-        self._audiences: dict[AudienceKey, _Audience] = {}
-        self._of_slot: dict[int, dict[AudienceKey, _Audience]] = {}
-        self._dirty: dict[AudienceKey, _Audience] = {}
+        self._audiences: dict[AudienceKey, AudienceQueue] = {}
+        self._of_slot: dict[int, dict[AudienceKey, AudienceQueue]] = {}
+        self._dirty: dict[AudienceKey, AudienceQueue] = {}
         self._busy: dict[SessionId, Viewer] = {}
         """Viewers with a queue of their own, or paused."""
         self._own: list[Viewer] = []
-        self._rounds: list[_Round] = []
+        self._rounds: list[Round] = []
         self._stamp = 0
         self._turns = 0
         self.too_slow: dict[SessionId, None] = {}
@@ -273,7 +144,7 @@ class Egress:
             return
         audience = self._audiences.get(key)
         if audience is None:
-            audience = self._audiences[key] = _Audience(key, slot)
+            audience = self._audiences[key] = AudienceQueue(key, slot)
             self._of_slot.setdefault(slot, {})[key] = audience
         if session not in audience.members:
             self._stamp += 1
@@ -325,10 +196,10 @@ class Egress:
         return True
 
     def _push(
-        self, audience: _Audience, segments: list[Segment], denied: dict[bytes, list[bytes]]
+        self, audience: AudienceQueue, segments: list[Segment], denied: dict[bytes, list[bytes]]
     ) -> None:
         self._stamp += 1
-        audience.pending.append(_Chunk(self._stamp, segments, denied))
+        audience.pending.append(Chunk(self._stamp, segments, denied))
         audience.pending_bytes += sum(len(segment.message) for segment in segments)
         if audience.pending_bytes > PENDING_BYTES_MAX:
             self.overflowed_slots[audience.slot] = None
@@ -415,7 +286,7 @@ class Egress:
             self._keep(viewer, lambda owed: owed.slot != slot)
         return emptied
 
-    def _purge(self, audience: _Audience, citizen: bytes) -> None:
+    def _purge(self, audience: AudienceQueue, citizen: bytes) -> None:
         for chunk in audience.pending:
             chunk.without(citizen)
         for swept in self._rounds:
@@ -464,8 +335,8 @@ class Egress:
     def _merge(
         self,
         viewer: Viewer,
-        audience: _Audience,
-        chunks: list[_Chunk],
+        audience: AudienceQueue,
+        chunks: list[Chunk],
         *,
         also_denied: bytes | None = None,
     ) -> None:
@@ -519,12 +390,12 @@ class Egress:
                 if group:
                     start = self._turns * 7919 % len(group)  # nobody is always last
                     self._rounds.append(
-                        _Round(audience, chunks, group[start:] + group[:start], is_json=is_json)
+                        Round(audience, chunks, group[start:] + group[:start], is_json=is_json)
                     )
         self._own = [viewer for viewer in self._busy.values() if viewer.owed]
 
     def _viewers_with_own_copy(
-        self, audience: _Audience, chunks: list[_Chunk]
+        self, audience: AudienceQueue, chunks: list[Chunk]
     ) -> dict[SessionId, Viewer]:
         """Busy ones, those with a deny pair in these chunks, and those who entered behind one."""
         members = audience.members
@@ -567,7 +438,7 @@ class Egress:
             if payload is None:
                 messages = [segment.message for chunk in swept.chunks for segment in chunk.segments]
                 self.messages_flushed += len(messages)
-                payload = _frame(messages, is_json=swept.is_json) if messages else b""
+                payload = payload_of(messages, is_json=swept.is_json) if messages else b""
                 swept.payload = payload
             if not payload:
                 if swept.recipients:
@@ -594,4 +465,4 @@ class Egress:
             messages.extend(owed.messages())
         viewer.owed_bytes -= byte_count
         self.messages_flushed += len(messages)
-        return Write(viewer.session, _frame(messages, is_json=viewer.is_json), viewer.is_json)
+        return Write(viewer.session, payload_of(messages, is_json=viewer.is_json), viewer.is_json)

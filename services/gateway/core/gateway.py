@@ -11,6 +11,7 @@ from typing import assert_never
 
 import msgspec
 
+from services.gateway.core.control_line import ControlLine
 from services.gateway.core.courier import Courier
 from services.gateway.core.edge import Edge
 from services.gateway.core.effects import Close, Effect, Ping, Write, WriteMany
@@ -34,18 +35,13 @@ from shared.contracts.fanout import (
 )
 from shared.contracts.gateway import (
     ChainAsk,
-    ConsentForwarded,
     EnrolAsk,
-    GatewayBeat,
     Interest,
     JoinAsk,
     LeaveAsk,
-    Passed,
     SnapshotAsk,
-    Tombstones,
 )
 from shared.contracts.ingest import Answers
-from shared.contracts.records import Signed
 from shared.contracts.refusals import MEANING, CloseCode, Refusal
 from shared.contracts.registry import RecordAnswered, StateAsk, StatePage
 from shared.contracts.sanctuary import JoinsWanted, SeatAnswered
@@ -80,7 +76,7 @@ class Gateway:
         self.gateway = gateway
         self._random_bytes = random_bytes
         self.city = city
-        self.incarnation = int.from_bytes(random_bytes(6), "big")
+        self._control = ControlLine(gateway, int.from_bytes(random_bytes(6), "big"))
         self._limits = Limits(
             handshake_s=settings.handshake_s,
             ping_after_s=settings.ping_after_s,
@@ -104,9 +100,6 @@ class Gateway:
             may_enter=self._seats.has,
             watchers=self._interest.watchers,
         )
-        self._control_number = 0
-        self._fanouts: dict[int, str] = {}
-        self._fanout_replicas = 1
         self._beat_at_ns = MonotonicNs(0)
         self._city_ask_at_ns = MonotonicNs(0)
         self._last_turn_ns = MonotonicNs(0)
@@ -120,6 +113,10 @@ class Gateway:
         self.fences = 0
 
     # ── what the shell asks ──────────────────────────────────────────────────────────────────────
+
+    @property
+    def incarnation(self) -> int:
+        return self._control.incarnation
 
     @property
     def sessions(self) -> int:
@@ -162,13 +159,13 @@ class Gateway:
         effects = self._turn(now_ns)
         if now_ns >= self._beat_at_ns:
             self._beat_at_ns = MonotonicNs(now_ns + BEAT_EVERY_NS)
-            effects.append(self._beat())
+            effects.append(self._control.beat())
         if self.city is None and now_ns >= self._city_ask_at_ns:
             self._city_ask_at_ns = MonotonicNs(now_ns + CITY_ASK_EVERY_NS)
             ask = StateAsk(after=_LAST_CITIZEN, consent=False)
             effects.append(Ask(subjects.ask(REGISTRY), ask, StatePage))
         for carried_by, ref, record in self._courier.due(now_ns):
-            effects.append(self._forward(carried_by, ref, record, again=True))
+            effects.append(self._control.forward(carried_by, ref, record, again=True))
         effects.extend(self._repeat_seats(now_ns, now_ms))
         effects.extend(self._snapshot_asks(now_ns))
         effects.extend(self._announce(now_ns))
@@ -204,14 +201,13 @@ class Gateway:
             if session.watch is not None or self._seats.any_of(session.id):
                 self._seats.forget_session(session.id)
                 effects.extend(self._close(session, CloseCode.FENCED, now_ns))
-        self.incarnation = int.from_bytes(self._random_bytes(6), "big")
-        self._control_number = 0
+        self._control.begin_incarnation(int.from_bytes(self._random_bytes(6), "big"))
         self._uplink.begin_incarnation()
         self._edge.begin_incarnation(now_ns)
         self._passed.clear()
         self._interest.announce_all()
         self._beat_at_ns = MonotonicNs(now_ns + BEAT_EVERY_NS)
-        effects.append(self._beat())
+        effects.append(self._control.beat())
         return effects
 
     # ── sockets ──────────────────────────────────────────────────────────────────────────────────
@@ -382,7 +378,7 @@ class Gateway:
                 if is_new is None:
                     self._refuse(session, ref, Refusal.TOO_FAST, now_ms)
                     return []
-                return [self._forward(id_, ref, record, again=not is_new)]
+                return [self._control.forward(id_, ref, record, again=not is_new)]
             case client.Time() | client.Token():
                 pass
             case _:
@@ -499,23 +495,6 @@ class Gateway:
                 effects.append(Publish(subjects.ask(SANCTUARY, wanted.slot), leave))
         return effects
 
-    def _forward(self, id_: SessionId, ref: int, record: Signed, *, again: bool) -> Publish:
-        return self._control(
-            ConsentForwarded(
-                self.gateway, self.incarnation, self._next_number(), id_, ref, record, again
-            )
-        )
-
-    def _next_number(self) -> int:
-        self._control_number += 1
-        return self._control_number
-
-    def _control(self, event: ConsentForwarded | Passed | Tombstones | GatewayBeat) -> Publish:
-        return Publish(subjects.control(self.gateway), event)
-
-    def _beat(self) -> Publish:
-        return self._control(GatewayBeat(self.gateway, self.incarnation, self._control_number))
-
     def _snapshot_asks(self, now_ns: MonotonicNs) -> list[Effect]:
         wanted = {**dict.fromkeys(self._seats.slots()), **self._interest.slots()}
         self._edge.has_new_asks = False
@@ -566,25 +545,12 @@ class Gateway:
             return []
         self._edge.receive(batch, now_ns)
         effects: list[Effect] = [
-            self._control(
-                Passed(
-                    self.gateway,
-                    self.incarnation,
-                    self._next_number(),
-                    self._fanout_of(slot),
-                    marker,
-                )
-            )
-            for slot, marker in self._passed
+            self._control.passed(slot, marker) for slot, marker in self._passed
         ]
         self._passed.clear()
         if self._edge.has_new_asks:
             effects.extend(self._snapshot_asks(now_ns))
         return effects
-
-    def _fanout_of(self, slot: int) -> str:
-        ordinal = slot % self._fanout_replicas
-        return self._fanouts.get(ordinal, f"{FANOUT}-{ordinal}")
 
     def _seat_answered(self, event: SeatAnswered) -> list[Effect]:
         id_ = SessionId(event.session)
@@ -607,22 +573,14 @@ class Gateway:
         match event:
             case FanoutBeat():
                 if event.fanout == sender and 0 <= event.ordinal < event.replicas:
-                    self._fanouts[event.ordinal] = event.fanout
-                    self._fanout_replicas = event.replicas
+                    self._control.hear(event)
                 else:
                     self._drop("sender")
             case TombstonesWanted():
                 if event.fanout != sender:
                     self._drop("sender")
                     return []
-                tombstones = Tombstones(
-                    self.gateway,
-                    self.incarnation,
-                    self._next_number(),
-                    sender,
-                    self._courier.tombstones(),
-                )
-                return [self._control(tombstones)]
+                return [self._control.tombstones(sender, self._courier.tombstones())]
             case Fenced():
                 if event.fanout != sender or not sender.startswith(FANOUT):
                     self._drop("sender")
