@@ -230,3 +230,10 @@ def test_a_seal_payload_is_canonical() -> None:
     _, seals = spoken(writer, [0] * WINDOW_SAMPLES_MAX)
     for record in seals:
         assert encode(msgspec.msgpack.decode(record.payload, type=Seal)) == record.payload
+
+
+def test_a_sample_a_second_after_the_first_belongs_to_the_next_window() -> None:
+    for gap_ms, is_cut in ((WINDOW_MS_MAX - 1, False), (WINDOW_MS_MAX, True)):
+        writer = writer_of()
+        writer.write(Mood(0, 0), WallMs(BEGAN_MS), bytes(8), MonotonicNs(0))
+        assert (writer.cut_before(WallMs(BEGAN_MS + gap_ms)) is not None) is is_cut

@@ -102,3 +102,12 @@ def test_held_says_the_last_number_of_each_open_strand() -> None:
         viewer.apply(SampleShown(writer.strand, body))
     (held,) = viewer.held(PLACE)
     assert (held.strand, held.last_seq) == (writer.strand, decode_sample(bodies[-1]).seq)
+
+
+def test_absent_and_struck_take_a_pseudonym_off() -> None:
+    for end in (Coarse(PLACE, 70_001, b"pseudony", None), Struck(PLACE, None, b"pseudony")):
+        viewer = Viewer(CITY)
+        viewer.apply(Coarse(PLACE, 70_000, b"pseudony", 3))
+        assert viewer.room(PLACE).coarse == {b"pseudony": 3}
+        viewer.apply(end)
+        assert viewer.room(PLACE).coarse == {}

@@ -1,0 +1,186 @@
+"""The replay tool against a whole city: the books close, and a failure is told by status."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.city import RunningCity, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "load" / "recordings"
+REAL = ROOT.parent / "shared" / "recordings" / "ceap-360vr"
+"""Sixteen real people; not part of the repository (CC BY-NC), used where it lies beside it."""
+
+
+def start(city_url: str, directory: Path, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "shared.cli", "load", "replay", str(directory)]
+    return subprocess.Popen(
+        [*command, "--url", city_url, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def replay(city_url: str, *options: str, directory: Path = SHIPPED) -> tuple[int, dict[str, Any]]:
+    process = start(city_url, directory, "--json", *options)
+    out, err = process.communicate(timeout=90)
+    assert process.returncode in {0, 1}, err
+    return process.returncode, json.loads(out)
+
+
+def closes(found: dict[str, Any]) -> None:
+    """Nothing unaccounted, nothing against a grant, every number of the senders answered."""
+    assert found["good"], found
+    assert found["unaccounted"] == 0
+    assert found["against_grants"] == {}
+    assert found["windows"].get("false", 0) == 0
+    assert found["sent"] == found["admitted"] + sum(found["refused"].values())
+
+
+@pytest.mark.timeout(180)
+def test_everyone_at_full_reaches_every_viewer(shared_city: RunningCity) -> None:
+    status, found = replay(shared_city.url, "--grants", "full", "--seconds", "4", "--viewers", "3")
+    closes(found)
+    assert status == 0
+    assert found["sent"] > 50
+    assert found["delivered"] + sum(found["skipped"].values()) == 3 * found["sent"]
+    assert found["windows"]["verified"] > 0
+    assert found["latency_ms"]["samples"] == found["delivered"]
+
+
+@pytest.mark.timeout(180)
+def test_at_coarse_nothing_but_cells_is_seen(shared_city: RunningCity) -> None:
+    status, found = replay(
+        shared_city.url, "--grants", "coarse", "--seconds", "4", "--viewers", "2"
+    )
+    closes(found)
+    assert status == 0
+    assert found["delivered"] == 0
+    assert found["coarse"]["records"] > 0
+
+
+@pytest.mark.timeout(180)
+def test_at_aggregate_and_withheld_nothing_is_seen(shared_city: RunningCity) -> None:
+    for grants in ("aggregate", "withheld"):
+        status, found = replay(
+            shared_city.url, "--grants", grants, "--seconds", "1", "--viewers", "2"
+        )
+        closes(found)
+        assert status == 0
+        assert found["delivered"] == 0
+
+
+@pytest.mark.timeout(180)
+def test_withdrawals_in_turn_are_acted_recorded_and_silent(shared_city: RunningCity) -> None:
+    status, found = replay(
+        shared_city.url,
+        *("--grants", "full", "--seconds", "6", "--viewers", "3", "--withdraw-every", "0.7"),
+    )
+    assert status == 0, found
+    assert found["withdrawals"]["acted"]["count"] >= 2
+    assert found["withdrawals"]["last byte"]["max_ms"] < 1000
+    assert found["struck"] > 0
+
+
+@pytest.mark.timeout(180)
+def test_speed_and_an_early_end_keep_the_books(shared_city: RunningCity) -> None:
+    process = start(
+        shared_city.url,
+        SHIPPED,
+        *("--json", "--speed", "8", "--loop", "--viewers", "2", "--grants", "full"),
+    )
+    try:
+        admitted = _admitted_since_now(shared_city)
+        wait_until("the replay has sent samples", lambda: admitted() > 300, within_s=60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err
+    found = json.loads(out)
+    closes(found)
+    assert found["ended_early"]
+
+
+def _admitted_since_now(city: RunningCity) -> Callable[[], float]:
+    """How many samples ingest has admitted since the first call, as its own metrics say."""
+    health = city.told.services["ingest-0"].health_port
+    first: list[float] = []
+
+    def admitted() -> float:
+        with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        total = sum(
+            float(line.rpartition(" ")[2])
+            for line in lines
+            if "samples_admitted_total" in line and not line.startswith("#")
+        )
+        first.append(total)
+        return total - first[0]
+
+    return admitted
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not REAL.is_dir(), reason="the recordings of real people are not here")
+def test_sixteen_real_people_are_seen_as_each_has_granted(shared_city: RunningCity) -> None:
+    status, found = replay(
+        shared_city.url,
+        *("--seconds", "8", "--viewers", "20", "--withdraw-every", "1"),
+        directory=REAL,
+    )
+    assert status == 0, found
+    assert found["people"] == 16
+    assert found["sent"] > 700
+    assert found["unaccounted"] == 0
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_fanout_costs_only_what_is_told(city: RunningCity) -> None:
+    process = start(
+        city.url,
+        SHIPPED,
+        *("--json", "--speed", "2", "--viewers", "4", "--grants", "full", "--seconds", "9"),
+    )
+    try:
+        admitted = _admitted_since_now(city)
+        wait_until("samples flow", lambda: admitted() > 120, within_s=60)
+        pid = city.kill("fanout-0")
+        city.wait_successor("fanout-0", pid, within_s=30)
+        out, err = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert process.returncode == 0, err + out
+    found = json.loads(out)
+    assert found["gaps"] > 0
+    assert found["unaccounted"] == 0
+
+
+def test_what_cannot_be_played_is_one_line_and_status_two(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("clip,t,valence,arousal\nV1,0,5,99\n")
+    for directory, url, part in (
+        (tmp_path, "http://127.0.0.1:9", "p.csv:2: arousal is 99"),
+        (tmp_path / "none", "http://127.0.0.1:9", "no such directory"),
+        (SHIPPED, "gopher://x", "is no address"),
+    ):
+        process = start(url, directory, "--json")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert part in err
+        assert len(err.strip().splitlines()) == 1
+        assert out == ""
+    process = start("http://127.0.0.1:9", SHIPPED, "--json", "--speed", "20")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "a city takes 128" in err
