@@ -5,6 +5,7 @@ that a mistake there cannot hide itself from the laws.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from shared.contracts import (
     Audience,
@@ -20,13 +21,18 @@ from shared.contracts import (
 Key = tuple[int, int, bytes | None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Allowed:
     """Everything that stands after some records of one citizen."""
 
     scopes: dict[Key, tuple[int, int | None]]
     """(purpose, audience, sanctuary|any) → (tier, until)."""
     limits: dict[tuple[bytes, bytes | None], tuple[int, int | None]]
+
+    @cached_property
+    def has_ends(self) -> bool:
+        """Whether time alone may change what this allows."""
+        return any(until is not None for _, until in (*self.scopes.values(), *self.limits.values()))
 
     def after(self, record: ConsentRecord) -> Allowed:
         scopes, limits = dict(self.scopes), dict(self.limits)

@@ -88,6 +88,8 @@ class World:
             self.in_equals_out,
             self.snapshot_law,
         )
+        self._hearing = tuple(law for law in self.laws if type(law).published is not Law.published)
+        self._watching = tuple(law for law in self.laws if type(law).writes is not Law.writes)
         self.connections: list[Connection] = []
         self.sockets: list[Socket] = []
         self.nodes: dict[str, Node] = {node.name: node for node in make_nodes(self)}
@@ -197,7 +199,7 @@ class World:
         self.oracle.now_ns = self.schedule.now_ns
         if self._say is not None:
             self.trace(node.name, f"→ {subject} {brief(event)}")
-        for law in self.laws:
+        for law in self._hearing:
             law.published(node.name, subject, event)
         if isinstance(event, SigBatch):
             self.oracle.sig(event)
@@ -234,7 +236,7 @@ class World:
             if self._say is not None:
                 self.trace(node.name, f"⇒ {connection} {brief(message)}")
             self.delivered += 1
-            for law in self.laws:
+            for law in self._watching:
                 law.writes(connection, message)
             connection.screen.show(message)
             self.oracle.wrote(connection, message)
