@@ -118,13 +118,16 @@ class EdgeBatch(msgspec.Struct, frozen=True, array_like=True, tag="edge/1"):
 
 
 class FanoutBeat(msgspec.Struct, frozen=True, array_like=True, tag="fanout beat/1"):
-    """Every 250 ms. `acted` needs one answer of each ordinal below `replicas`."""
+    """Every 250 ms. `acted` needs one answer of each ordinal below `replicas`. `epoch`: the highest
+    of its slots'; a process of the same name that hears a higher one than its own ends.
+    """
 
     fanout: Word
     ordinal: int
     replicas: int
     number: int
     certain: bool
+    epoch: int = 0
 
 
 class TombstonesWanted(msgspec.Struct, frozen=True, array_like=True, tag="tombstones wanted/1"):

@@ -502,17 +502,17 @@ class Voice:
         self.next_seq += count
         self.stage.sig(self, NumbersSkipped(0, first, self.next_seq - 1, reason))
 
-    def seal_window(self) -> None:
-        hashes = tuple(
-            codec.body_hash(self.body_of(seq)) for seq in range(self.sealed_to, self.next_seq)
-        )
+    def seal_window(self, count: int | None = None) -> None:
+        """Seal all that was said since the last one, or the first `count` of it."""
+        end = self.next_seq if count is None else self.sealed_to + count
+        hashes = tuple(codec.body_hash(self.body_of(seq)) for seq in range(self.sealed_to, end))
         seal = Seal(
             self.strand, self.window, self.sealed_to, self.stage.now_ms, 0, hashes, bytes(32)
         )
         self.seal = self.citizen.device.sign_record(
             RecordKind.SEAL, self.stage.city, codec.encode(seal)
         )
-        self.sealed_to = self.next_seq
+        self.sealed_to = end
         self.window += 1
         self.stage.sig(self, WindowSealed(0, self.window - 1, self.seal))
 

@@ -404,6 +404,16 @@ def test_the_field_gets_a_window_once_it_is_sealed_and_only_from_those_who_are_c
             assert window.bodies[0] == first
 
 
+def test_a_seal_takes_its_own_window_along_and_leaves_the_next_one_waiting() -> None:
+    stage, sanctuary, ada, _ = city()
+    voice = stage.voice(ada, sanctuary)
+    voice.speak(5)
+    voice.seal_window(3)
+    voice.seal_window()
+    numbers = [[codec.decode_sample(b).seq for b in window.bodies] for _, window in stage.fed]
+    assert numbers == [[0, 1, 2], [3, 4]]
+
+
 def test_an_unsealed_window_feeds_nobody() -> None:
     stage, sanctuary, ada, _ = city()
     voice = stage.voice(ada, sanctuary)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from services.fanout.core import Superseded
 from shared import subjects
 from shared.contracts import (
     Clear,
     EdgeBatch,
     Enter,
+    FanoutBeat,
     GatewayBeat,
     Kind,
     MembersAsk,
@@ -304,6 +306,85 @@ def test_a_hole_in_the_edge_stream_starts_it_over() -> None:
     room.stage.receive(subjects.ask(subjects.FANOUT, room.slot), ask)
     room.stage.flush()
     assert len(room.gate.batches) == count + 1
+
+
+def test_a_strand_that_ends_while_its_citizen_is_held_ends_for_everyone_afterwards() -> None:
+    room = Room()
+    room.hers.answers = False
+    room.hers.next_number()
+    room.hers.beat()
+    room.stage.advance(1100)
+    room.stage.sig_epoch = 2  # its ingest is gone, and with it the strand
+    room.stage.sig_numbers.clear()
+    room.stage.strands.clear()
+    fresh = room.stage.voice(room.ada, room.sanctuary)
+    fresh.speak()
+    assert [m.strand for m in room.viewer.of(StrandEnded)] == [room.other.strand]
+    assert fresh.strand not in room.viewer.screen.strands
+    room.hers.answers = True
+    room.stage.advance(300)
+    assert room.viewer.screen.strands.keys() == {fresh.strand}
+    assert room.viewer.screen.state == room.stage.join(room.ben, room.sanctuary).screen.state
+
+
+def test_openings_that_are_answered_during_a_hold_wait_too() -> None:
+    room = Room()
+    room.stage.answers.discard(OpeningsAsk)
+    lost = Voice(room.stage, room.cleo, room.sanctuary, "lost opening")
+    room.stage.strands[lost.strand] = lost
+    room.stage.sig(lost, lost=True)
+    room.stage.sig_beat(room.sanctuary)
+    room.hers.answers = False
+    room.hers.next_number()
+    room.hers.beat()
+    room.stage.answers.add(OpeningsAsk)
+    room.stage.advance(400)
+    assert lost.strand not in room.viewer.screen.strands
+    room.hers.answers = True
+    room.stage.advance(300)
+    assert lost.strand in room.viewer.screen.strands
+
+
+def test_a_process_that_stood_still_delivers_nothing_before_it_has_asked_everyone_again() -> None:
+    room = Room()
+    withdrawal = room.ada.withdraw()
+    room.hers.tombstones.append(withdrawal)  # forwarded while this process stood still
+    room.stage.now_ns += 2000 * MS  # type: ignore[assignment]
+    room.stage.now_ms += 2000  # type: ignore[assignment]
+    room.voice.speak()
+    room.other.speak()
+    assert room.samples() == 1
+    assert room.samples(room.other) == 0
+    assert not room.stage.core.is_certain
+    room.stage.advance(1000)
+    assert room.stage.core.is_certain
+    assert room.viewer.is_in
+    assert room.viewer.screen.strands.keys() == {room.other.strand}
+    assert room.viewer.screen.strands[room.other.strand].next_seq == 1
+    assert not room.hers.fenced
+
+
+def test_a_gateway_is_not_fenced_for_the_time_in_which_this_process_stood_still() -> None:
+    room = Room()
+    room.gate.passes = room.hers.passes = False
+    room.gate.forward(room.ada.withdraw())
+    room.stage.flush()
+    room.stage.now_ns += 2000 * MS  # type: ignore[assignment]
+    room.stage.now_ms += 2000  # type: ignore[assignment]
+    room.gate.passes = room.hers.passes = True
+    room.stage.advance(900)
+    assert not room.gate.fenced
+    assert len(room.gate.acted) == 1
+
+
+def test_a_process_whose_name_was_taken_over_ends() -> None:
+    room = Room()
+    beats = [word for word in room.stage.words_heard if isinstance(word, FanoutBeat)]
+    room.stage.receive("control.fanout-0", beats[-1])  # its own, heard again
+    with pytest.raises(Superseded):
+        room.stage.receive(
+            "control.fanout-0", FanoutBeat("fanout-0", 0, 1, 0, False, beats[-1].epoch + 1)
+        )
 
 
 # ── ingest's holes and restarts ──────────────────────────────────────────────────────────────────

@@ -196,6 +196,20 @@ def test_acted_waits_for_every_gateway_and_a_late_one_is_fenced() -> None:
     assert len(other.batches) > before
 
 
+def test_what_was_about_to_be_sent_to_a_fenced_gateway_is_dropped() -> None:
+    room = Room()
+    room.passes(with_markers=False)
+    room.gate.forward(room.ben.withdraw())
+    room.stage.flush()
+    room.stage.flush, flush = (lambda: None), room.stage.flush  # type: ignore[method-assign]
+    room.voice.speak()
+    room.stage.advance(1100)
+    room.stage.flush = flush  # type: ignore[method-assign]
+    room.stage.flush()
+    assert room.gate.fenced
+    assert len(room.viewer.of(SampleShown)) == 1
+
+
 def test_a_repeat_is_answered_again_once_it_is_done_and_only_then() -> None:
     room = Room()
     room.passes(with_markers=False)

@@ -1,5 +1,9 @@
-"""What fanout decides. Pure: time, epochs and randomness come in, effects and batches go out."""
+"""What fanout decides. Pure: time, epochs and randomness come in, effects and batches go out.
 
-from services.fanout.core.router import Router
+The one-way street of its modules: consents ← routing ← rooms, presences ← city ← snapshots, signatures,
+fleet, authority, ticks ← router.
+"""
 
-__all__ = ["Router"]
+from services.fanout.core.router import Router, Superseded
+
+__all__ = ["Router", "Superseded"]

@@ -31,6 +31,7 @@ _MARKER_BYTES = 64
 
 
 class _Unverified(NamedTuple):
+    citizen: bytes
     record: Signed
     requester: Requester | None
 
@@ -43,8 +44,8 @@ class Authority:
         city: City,
         registry: RegistryReplica,
         gateways: dict[str, Gateway],
+        acts: Acts,
         *,
-        first_marker: int,
         fanout: str,
         ordinal: int,
         replicas: int,
@@ -55,7 +56,7 @@ class Authority:
         self._fanout = fanout
         self._ordinal = ordinal
         self._replicas = replicas
-        self.acts = Acts(first_marker)
+        self.acts = acts
         self.may_act = False
         """Whether every live gateway is known, so that markers can reach them all."""
         self._unverified: dict[bytes, _Unverified] = {}
@@ -79,6 +80,8 @@ class Authority:
         except Refused:
             self._city.counts.malformed += 1
             return
+        if requester is None and record.counter <= self._recorded_counter(record.citizen):
+            return  # a tombstone of what is in the state already
         if not self._verified(signed, record, payload_hash, requester):
             return
         consent = self._city.consent(record.citizen)
@@ -102,6 +105,10 @@ class Authority:
         if self.may_act:
             self._mark(act, now_ns)
 
+    def _recorded_counter(self, citizen: bytes) -> int:
+        state = self._registry.states.get(citizen)
+        return -1 if state is None or not self._registry.complete else state.counter
+
     def _verified(
         self,
         signed: Signed,
@@ -115,7 +122,7 @@ class Authority:
         if identity is None or city is None or not self._registry.complete:
             if len(self._unverified) >= UNVERIFIED_MAX:
                 del self._unverified[next(iter(self._unverified))]
-            self._unverified[payload_hash] = _Unverified(signed, requester)
+            self._unverified[payload_hash] = _Unverified(record.citizen, signed, requester)
             return False
         for key in (identity.identity_key, *identity.devices):
             if verify_record(key, RecordKind.CONSENT, city, signed):
@@ -181,11 +188,11 @@ class Authority:
     ) -> list[RegistryCompleted]:
         """Follow the registry's word. Returns its completions, which are the router's concern."""
         completed = []
-        retry = False
+        retry: dict[bytes, None] = {}
         for change in changes:
             match change:
-                case IdentityKnown():
-                    retry = True
+                case IdentityKnown(identity):
+                    retry[identity.citizen] = None
                 case ConsentKnown(state, record):
                     consent = self._city.consents.get(state.citizen)
                     if consent is None:
@@ -210,11 +217,13 @@ class Authority:
                         self._city.reroute(citizen, now_ns, now_ms)
                 case RegistryCompleted():
                     completed.append(change)
-                    retry = True
-        if retry and self._registry.complete and self._unverified:
+        if self._unverified and self._registry.complete and (retry or completed):
             waiting, self._unverified = self._unverified, {}
-            for item in waiting.values():
-                self.take(item.record, item.requester, now_ns, now_ms)
+            for payload_hash, item in waiting.items():
+                if completed or item.citizen in retry:
+                    self.take(item.record, item.requester, now_ns, now_ms)
+                else:
+                    self._unverified[payload_hash] = item
         return completed
 
     def _note_harmless(self, record: Signed, is_harmless: bool, now_ns: MonotonicNs) -> None:  # noqa: FBT001

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.fanout.core.consents import Consent
 from services.fanout.core.presences import Presence, RandomBytes, Strand
-from services.fanout.core.rooms import Outlet, Room, Slot
+from services.fanout.core.rooms import GatewayKey, Outlet, Room, Slot
 from services.fanout.core.routing import route_of
 from shared.codec import encode
 from shared.contracts.client import Closeness
@@ -44,6 +44,7 @@ class Counts:
     snapshots: int = 0
     holes: int = 0
     holds: int = 0
+    stood_still: int = 0
     windows_fed: int = 0
     bad_signatures: int = 0
     dropped_while_held: int = 0
@@ -70,6 +71,8 @@ class City:
     counts: Counts = field(default_factory=Counts)
     released: list[Strand] = field(default_factory=list)
     """Strands that may no longer have to wait."""
+    suspended: dict[bytes, None] = field(default_factory=dict)
+    """Citizens of whom nothing is delivered: a withdrawal of theirs may be lost."""
     _expiries: list[tuple[int, bytes]] = field(default_factory=list)
     _expiry_of: dict[bytes, int] = field(default_factory=dict)
 
@@ -86,6 +89,18 @@ class City:
             room = slot.rooms[sanctuary] = Room(sanctuary, slot, self.dirty)
         return room
 
+    def rooms(self) -> list[Room]:
+        return [room for slot in self.slots.values() for room in slot.rooms.values()]
+
+    def close(self, sanctuary: bytes) -> None:
+        """A room is gone: its members have left before, its public is told nothing more."""
+        slot = self.slot(sanctuary)
+        room = None if slot is None else slot.rooms.get(sanctuary)
+        if slot is not None and room is not None:
+            for presence in list(room.presences.values()):
+                self.forget(presence)
+            del slot.rooms[sanctuary]
+
     def consent(self, citizen: bytes) -> Consent:
         consent = self.consents.get(citizen)
         if consent is None:
@@ -99,14 +114,12 @@ class City:
             consent = self.consent(citizen)
             presence = Presence(consent, room, self.random_bytes)
             presence.ended_ns = now_ns
+            presence.suspended = citizen in self.suspended
             presence.begin(
                 route_of(consent, room, charter_tier_max=self.charter_tier_max, now_ms=now_ms)
             )
             room.presences[citizen] = presence
             self.presences.setdefault(citizen, {})[room.sanctuary] = presence
-            if presence.excepted:
-                room.settle()
-                room.deny()
             self._expects(consent, now_ms)
         return presence
 
@@ -115,9 +128,9 @@ class City:
         room.settle()
         for strand in presence.strands:
             self.strands.pop(strand, None)
+        for session in list(presence.excepted):
+            presence.depart(session)
         del room.presences[presence.citizen]
-        if presence.excepted:
-            room.deny()
         rooms = self.presences[presence.citizen]
         del rooms[room.sanctuary]
         if not rooms:
@@ -170,6 +183,26 @@ class City:
             if self._expiry_of.get(citizen) == at_ms:
                 del self._expiry_of[citizen]
                 self.reroute(citizen, now_ns, now_ms)
+
+    def suspend(self, gateways: tuple[GatewayKey, ...]) -> None:
+        """Hold exactly the citizens with a session at one of these gateways."""
+        self.suspended = {
+            seat.citizen: None
+            for room in (self.rooms() if gateways else ())
+            for seat in room.seats.values()
+            if seat.gateway in gateways
+        }
+        for room in self.rooms():
+            for presence in room.presences.values():
+                suspended = presence.citizen in self.suspended
+                if suspended and not presence.suspended:
+                    presence.suspended = True
+                    for strand in presence.strands.values():
+                        strand.blocked = True
+                elif presence.suspended and not suspended:
+                    presence.suspended = False
+                    presence.show_again()
+                    self.released.extend(presence.strands.values())
 
     @property
     def next_expiry_ms(self) -> int | None:

@@ -172,7 +172,7 @@ class View:
         if not presence.strands:
             return
         self.shown = True
-        if presence.suspended or presence.room.slot.holding:
+        if presence.is_held:
             presence.unshown = True
             return
         for segment in self.strands():
@@ -183,6 +183,7 @@ class Presence:
     """One citizen in one room."""
 
     __slots__ = (
+        "_ends",
         "_random_bytes",
         "citizen",
         "consent",
@@ -221,6 +222,7 @@ class Presence:
         """Since when no strand is open; what was shown is remembered for a while."""
         self.suspended = False
         """A gateway where the citizen has a session may have lost a withdrawal."""
+        self._ends: list[bytes] = []
         self.unshown = False
         """Strands wait to be shown again once nothing is in doubt."""
 
@@ -238,6 +240,7 @@ class Presence:
         """Take a session out of the members' audience for this citizen."""
         view = View(self, self.room.outlet_for(session), self._random_bytes)
         self.excepted[session] = view
+        self.room.deny(session, self.citizen)
         return view
 
     def follow(self, route: Route, now_ns: MonotonicNs) -> bool:
@@ -255,7 +258,6 @@ class Presence:
                 view = self.except_(session)
                 if members.form is not Tier.WITHHELD:
                     view.dark_until_ns = now_ns + HOLD_NS
-        room.deny()
         narrowed |= members.become(route.members, now_ns)
         narrowed |= self.public.become(route.public, now_ns)
         for session, form in route.limits.items():
@@ -282,12 +284,12 @@ class Presence:
             return
         self.except_(session).begin(form)
         self._share_faces()
-        self.room.deny()
 
     def depart(self, session: bytes) -> None:
         """A session is gone, with whatever was its own."""
         self.route.limits.pop(session, None)
-        self.excepted.pop(session, None)
+        if self.excepted.pop(session, None) is not None:
+            self.room.allow(session, self.citizen)
 
     def aim(self) -> None:
         """Find again where a sample goes at once: nowhere if nobody is there."""
@@ -318,12 +320,43 @@ class Presence:
     def numbers(self) -> list[StrandNumber]:
         return [StrandNumber(strand.id, strand.next_seq) for strand in self.strands.values()]
 
-    def reshow(self) -> None:
-        """Show what could not be shown while something was in doubt."""
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing of the citizen may be shown just now."""
+        return self.suspended or self.room.slot.holding
+
+    def tell(self, message: bytes) -> None:
+        """To everyone at `full`. While the citizen is held only an end is remembered: whatever else
+        happened is in the strands that are shown afterwards.
+        """
+        if self.is_held:
+            self.unshown = True
+            return
+        segment = Segment(self.citizen, message)
+        for outlet in self.full:
+            outlet.put(segment)
+
+    def tell_end(self, message: bytes) -> None:
+        """A strand is over: whoever sees it must hear of it, sooner or later."""
+        if self.is_held:
+            self.unshown = True
+            self._ends.append(message)
+        else:
+            self.tell(message)
+
+    def show_again(self) -> None:
+        """Show what could not be shown while something was in doubt, if it no longer is."""
+        if not self.unshown or self.is_held:
+            return
+        self.room.settle()
         self.unshown = False
+        ends, self._ends = self._ends, []
+        for message in ends:
+            self.tell(message)
         for view in (self.members, self.public):
             if view.form is Tier.FULL:
                 view.show(view.outlet)
+        self.room.settle()
 
     def _share_faces(self) -> None:
         """A person sees one pseudonym, on however many sessions."""
@@ -349,7 +382,7 @@ class Presence:
         outlet = self.room.outlet_for(session)
         self.excepted[session].become(Tier.WITHHELD, now_ns)
         del self.excepted[session]
-        self.room.deny()
+        self.room.allow(session, self.citizen)
         if self.members.form is Tier.FULL:
             self.members.show(outlet)
         outlet.settle()

@@ -145,7 +145,7 @@ class Room:
         self.seats[session] = seat
         self.seats_at.setdefault(seat.gateway, {})[session] = None
         self.citizens.setdefault(seat.citizen, {})[session] = None
-        self.wire()
+        self._wire_audiences()
 
     def unseat(self, session: bytes) -> None:
         seat = self.seats.pop(session)
@@ -158,17 +158,21 @@ class Room:
         if not sessions:
             del self.citizens[seat.citizen]
         self.personal.pop(session, None)
-        self.wire()
+        self._wire_audiences()
 
     def wire(self) -> None:
-        """Find again which streams reach whom."""
+        """Find again which streams reach whom, after a gateway came or went."""
+        streams = self.slot.streams
+        for session, outlet in self.personal.items():
+            stream = streams.get(self.seats[session].gateway)
+            outlet.streams = [] if stream is None else [stream]
+        self._wire_audiences()
+
+    def _wire_audiences(self) -> None:
         streams = self.slot.streams
         before = (bool(self.members.streams), bool(self.public.streams))
         self.members.streams = [streams[key] for key in self.seats_at if key in streams]
         self.public.streams = [streams[key] for key in self.watches if key in streams]
-        for session, outlet in self.personal.items():
-            stream = streams.get(self.seats[session].gateway)
-            outlet.streams = [] if stream is None else [stream]
         if before != (bool(self.members.streams), bool(self.public.streams)):
             for presence in self.presences.values():
                 presence.aim()
@@ -194,14 +198,20 @@ class Room:
         for outlet in self.personal.values():
             outlet.settle()
 
-    def deny(self) -> None:
-        """Make the members' deny pairs again from what the presences except."""
-        pairs: dict[GatewayKey, dict[bytes, tuple[DenyPair, ...]]] = {}
-        for citizen, presence in self.presences.items():
-            for session in presence.excepted:
-                at = pairs.setdefault(self.seats[session].gateway, {})
-                at[citizen] = (*at.get(citizen, ()), DenyPair(session, citizen))
-        self.members.deny = pairs
+    def deny(self, session: bytes, citizen: bytes) -> None:
+        """From the next settlement on the session gets nothing of the citizen from the members'."""
+        at = self.members.deny.setdefault(self.seats[session].gateway, {})
+        at[citizen] = (*at.get(citizen, ()), DenyPair(session, citizen))
+
+    def allow(self, session: bytes, citizen: bytes) -> None:
+        """Take the deny pair back."""
+        gateway = self.seats[session].gateway
+        at = self.members.deny[gateway]
+        at[citizen] = tuple(pair for pair in at[citizen] if pair.session != session)
+        if not at[citizen]:
+            del at[citizen]
+            if not at:
+                del self.members.deny[gateway]
 
     def outgrown(self) -> bool | None:
         """Whether closeness has to change; None: it stays."""

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from services.fanout.core.city import City
 from services.fanout.core.openings import Numbering, Verdict
-from services.fanout.core.presences import FIELD, RECORD, UNSEALED_MAX, Presence, Strand
+from services.fanout.core.presences import FIELD, RECORD, UNSEALED_MAX, Strand
 from shared import subjects
 from shared.codec import Refused, encode, seal_of
 from shared.contracts.client import Released, SealShown, Skipped, StrandEnded
@@ -207,7 +207,7 @@ class Signatures:
         strand.at_ns = now_ns
         presence = strand.presence
         if presence.full:
-            self._put(presence, sample_shown(strand.prefix, entry.body))
+            presence.tell(sample_shown(strand.prefix, entry.body))
         if presence.feeds:
             strand.unsealed.append((entry.seq, entry.body, presence.feeds))
             if len(strand.unsealed) > UNSEALED_MAX:
@@ -241,15 +241,14 @@ class Signatures:
         for view in (presence.members, presence.public):
             if view.form is Tier.FULL:
                 view.shown = True
-                if presence.suspended:
+                if presence.is_held:
                     presence.unshown = True
                 else:
                     view.outlet.put(Segment(presence.citizen, view.strand(strand)))
 
     def _end(self, strand: Strand, ended: StrandEnded, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         presence = strand.presence
-        if presence.full and not presence.suspended:
-            self._put(presence, encode(ended))
+        presence.tell_end(encode(ended))
         presence.newest = presence.spoken()
         presence.ended_ns = now_ns
         del presence.strands[strand.id]
@@ -266,7 +265,7 @@ class Signatures:
         presence = strand.presence
         strand.seal = entry.record
         if presence.full:
-            self._put(presence, encode(SealShown(strand.id, entry.record)))
+            presence.tell(encode(SealShown(strand.id, entry.record)))
         if not strand.unsealed:
             return
         try:
@@ -285,7 +284,7 @@ class Signatures:
             bodies = tuple(
                 body
                 for number, body, allowed in window
-                if number >= seal.first_seq and allowed & feed & presence.feeds
+                if number >= seal.first_seq and allowed & feed
             )
             if bodies and slot.live and not presence.suspended:
                 self._city.counts.windows_fed += 1
@@ -312,25 +311,18 @@ class Signatures:
             self._city.counts.malformed += 1
             return
         presence = self._city.presence(row.citizen, room, now_ns, now_ms)
-        if presence.full and not presence.suspended:
-            self._put(presence, encode(Released(row.strand, entry.seed)))
+        presence.tell(encode(Released(row.strand, entry.seed)))
 
     def _skip(self, strand: Strand, first: int, last: int, reason: str) -> None:
         """Numbers that will not come."""
         strand.next_seq = last + 1
-        if strand.presence.full:
-            self._put(strand.presence, encode(Skipped(strand.id, first, last, reason)))
+        strand.presence.tell(encode(Skipped(strand.id, first, last, reason)))
 
     def _lost_before(self, strand: Strand, seq: int) -> None:
         """Numbers below `seq` that never came here are announced as lost."""
         if seq > strand.next_seq:
             self._city.counts.lost += seq - strand.next_seq
             self._skip(strand, strand.next_seq, seq - 1, Refusal.LOST.value)
-
-    def _put(self, presence: Presence, message: bytes) -> None:
-        segment = Segment(presence.citizen, message)
-        for outlet in presence.full:
-            outlet.put(segment)
 
     # after a hole or a restart of ingest
 
@@ -374,7 +366,7 @@ class Signatures:
         presence = strand.presence
         for view in (presence.members, presence.public):
             if view.form is Tier.FULL:
-                if presence.suspended:
+                if presence.is_held:
                     presence.unshown = True
                 else:
                     view.outlet.put(Segment(presence.citizen, view.strand(strand)))

@@ -38,7 +38,7 @@ def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
 def enter_public(room: Room, stream: Stream, *, gap: bool) -> None:
     """The anonymous viewers whom a stream reaches enter."""
     watch = room.watches[stream.gateway, stream.incarnation]
-    segments, _ = _content(room, [(p, p.public) for p in room.presences.values()])
+    segments, _ = _content([(p, p.public) for p in room.presences.values()])
     first, rest = _divide(segments)
     stream.add(EnterPublic(room.sanctuary, watch.generation, first, gap), _size(first))
     for delivery, size in deliveries(room.public.key, rest, {}) if rest else ():
@@ -53,13 +53,13 @@ def _members(room: Room, session: bytes | None) -> _Content:
         (presence, presence.members if session is None else presence.view_of(session))
         for presence in room.presences.values()
     ]
-    segments, numbers = _content(room, views)
+    segments, numbers = _content(views)
     if not room.is_close:
         segments.insert(0, closeness(room))
     return segments, numbers
 
 
-def _content(room: Room, views: list[tuple[Presence, View]]) -> _Content:
+def _content(views: list[tuple[Presence, View]]) -> _Content:
     """Strands in the order in which they were opened, then cells by pseudonym."""
     segments: list[Segment] = []
     numbers: list[StrandNumber] = []
@@ -67,7 +67,7 @@ def _content(room: Room, views: list[tuple[Presence, View]]) -> _Content:
     for presence, view in views:
         if view.form is Tier.WITHHELD:
             continue
-        if presence.suspended or room.slot.holding:
+        if presence.is_held:
             presence.unshown = True
             continue
         face = view.face

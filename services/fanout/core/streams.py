@@ -93,6 +93,12 @@ class Stream:
         self.sent_ns = now_ns
         return publishes
 
+    def abandon(self) -> None:
+        """Its gateway gets nothing more: drop what was about to be sent."""
+        self._batches.clear()
+        self._operations.clear()
+        self._bytes = 0
+
     def beat(self, now_ns: MonotonicNs) -> Publish | None:
         """An empty batch if nothing was sent for a while."""
         if now_ns - self.sent_ns < BEAT_NS or self._operations or self._batches:

@@ -104,6 +104,12 @@ class Acts:
             for gateway, incarnation, _, _ in act.waits.values()
         }
 
+    def wait_again(self, now_ns: MonotonicNs) -> None:
+        """This process stood still: gateways get their second from now on."""
+        for act in self.under_way.values():
+            if act.begun_ns is not None:
+                act.begun_ns = now_ns
+
     def finish(self, now_ns: MonotonicNs) -> list[Act]:
         """The acts that have become complete."""
         done = [
