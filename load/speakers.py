@@ -55,6 +55,8 @@ ENTER_S_MAX = 60.0
 CLOSE_S_MAX = 3.0
 SILENCE_S = 1.5
 """How long after `acted` a withdrawn person stays silent: a late byte would have come by then."""
+WITHDRAWAL_STEP_NS, WITHDRAWAL_SPREAD_NS = 3_000_000, 20_000_000
+"""Withdrawals follow a sample by 0, 3, 6, … 18 ms in turn: they meet it at each hop of its way."""
 PROGRESS_S = 0.5
 
 
@@ -279,7 +281,6 @@ class Troupe:
         person.connection.flush()
         self._sent += 1
         if person.withdraws_next:
-            person.sign(Tier.WITHHELD)
             person.withdraws_next = False
             person.changed.set()
         if person.tier is Tier.COARSE:
@@ -294,17 +295,20 @@ class Troupe:
         turn = 0
         async with asyncio.TaskGroup() as group:
             while not await self._is_stopped_before(monotonic_ns() + int(every_s * 1e9)):
-                group.create_task(self._withdraw(visible[turn % len(visible)]))
+                behind_ns = turn * WITHDRAWAL_STEP_NS % WITHDRAWAL_SPREAD_NS
+                group.create_task(self._withdraw(visible[turn % len(visible)], behind_ns))
                 turn += 1
 
-    async def _withdraw(self, person: Person) -> None:
-        """Right behind one of the person's own samples, so that there is something under way to stop."""
+    async def _withdraw(self, person: Person, behind_ns: int) -> None:
+        """Soon behind one of the person's own samples, so that there is something under way to stop."""
         if not person.session.is_ready or person.session.chain.in_flight or person.is_withdrawn:
             return
         citizen = person.report.citizen
         person.is_withdrawn = True
         person.withdraws_next = True
         await person.until(lambda: not person.withdraws_next)
+        await self._is_stopped_before(monotonic_ns() + behind_ns)
+        person.sign(Tier.WITHHELD)
         await person.until(lambda: not person.session.chain.in_flight)
         sent_ns, acted_ns, recorded_ns = person.signed_ns, person.acted_ns, person.recorded_ns
         if acted_ns:

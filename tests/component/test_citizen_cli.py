@@ -165,3 +165,24 @@ def test_mistakes_are_one_line_and_a_status(ada: Person) -> None:
     said = ada.run("citizen", "--say", "0 0", status=1)
     assert "is the city up?" in said
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.timeout(60)
+def test_scripted_citizens_wait_for_a_city_and_end_within_a_second(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "load.scripted", "--url", "http://127.0.0.1:9"),
+            *("--keys", str(tmp_path / "keys"), "--file", str(ROOT / "seeds" / "citizens.toml")),
+        ],
+        cwd=ROOT,
+    )
+    try:
+        made = tmp_path / "keys" / "voice.json"
+        wait_until("the keys are made", made.exists, within_s=30)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1.0)  # nobody is there, and it does not give up
+        process.terminate()
+        assert process.wait(1.0) == 0
+    finally:
+        process.kill()
+        process.wait()
