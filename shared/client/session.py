@@ -81,7 +81,8 @@ from shared.contracts.records import (
 from shared.contracts.refusals import Refusal
 from shared.contracts.sample import WINDOW_SAMPLES_MAX
 from shared.identifiers import CitizenId, MonotonicNs, WallMs
-from shared.identity import Signer, make_token
+from shared.identity import Signer
+from shared.identity.token import make_token
 
 REQUEST_REPEAT_NS = 1_000_000_000
 """An unanswered request is repeated after 1 s; all of them are idempotent."""

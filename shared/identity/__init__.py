@@ -1,17 +1,16 @@
-"""Keys, names and signatures of people: Ed25519 with domain separation, `did:key`, session tokens."""
+"""Keys, names and signatures of people: Ed25519 with domain separation, `did:key`.
+
+Session tokens are in `shared.identity.token`, apart: their library takes 50 ms to import, and of the
+services, which have to be back within two seconds of a kill, only the gateway reads them.
+"""
 
 from shared.identity.did import did_of, key_of
 from shared.identity.signing import Signer, signed_bytes, verify, verify_record
-from shared.identity.token import Claims, TokenRefused, make_token, read_token
 
 __all__ = [
-    "Claims",
     "Signer",
-    "TokenRefused",
     "did_of",
     "key_of",
-    "make_token",
-    "read_token",
     "signed_bytes",
     "verify",
     "verify_record",

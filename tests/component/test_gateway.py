@@ -68,7 +68,8 @@ from shared.contracts import (
 )
 from shared.contracts import client as c
 from shared.identifiers import SessionId, slot_of
-from shared.identity import Signer, make_token
+from shared.identity import Signer
+from shared.identity.token import make_token
 from shared.runtime import Runtime, wall_ms
 from shared.runtime.arguments import ProcessSettings
 from shared.runtime.clock import pause

@@ -57,7 +57,8 @@ from shared.contracts.client import (
 from shared.contracts.client import Refused as RefusedMessage
 from shared.contracts.records import JoinRequest, Kind, Opening, Policy, RecordKind, Setting, Tier
 from shared.identifiers import CitizenId, MonotonicNs, WallMs
-from shared.identity import read_token, verify_record
+from shared.identity import verify_record
+from shared.identity.token import read_token
 
 CITY, PLACE = hashlib.sha256(b"city").digest(), b"p" * 16
 CITIZEN = CitizenId(b"c" * 16)

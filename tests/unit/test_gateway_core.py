@@ -65,7 +65,8 @@ from shared.contracts import (
 )
 from shared.contracts import client as c
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs, slot_of
-from shared.identity import Signer, make_token
+from shared.identity import Signer
+from shared.identity.token import make_token
 from shared.subjects import Ask, Publish
 
 ORIGIN = "http://127.0.0.1:8080"

@@ -192,7 +192,7 @@ GOOD = {
 def head_of(
     changes: Mapping[str, str | None], target: str = "/v1/live", method: str = "GET"
 ) -> bytes:
-    headers = {name: value for name, value in (GOOD | changes).items() if value is not None}
+    headers = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
     return "\r\n".join(lines).encode("latin-1")
 

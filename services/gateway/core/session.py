@@ -14,7 +14,7 @@ from shared.codec import encode
 from shared.contracts.client import Nonce, Welcome
 from shared.contracts.refusals import CloseCode
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs
-from shared.identity import TokenRefused, read_token
+from shared.identity.token import TokenRefused, read_token
 
 RENEW_AT = 0.8
 """The part of a token's life after which the next nonce is sent."""
