@@ -18,18 +18,15 @@ from shared.codec import Refused
 from shared.contracts import RecordKind, Refusal
 from shared.identifiers import WallMs
 from shared.identity import (
-    Claims,
     Signer,
-    TokenRefused,
     did_of,
     key_of,
-    make_token,
-    read_token,
     signed_bytes,
     verify,
     verify_record,
 )
 from shared.identity.signing import is_small_order
+from shared.identity.token import Claims, TokenRefused, make_token, read_token
 
 CITY = b"\x07" * 32
 P = 2**255 - 19
