@@ -122,6 +122,18 @@ def test_one_delivery_for_an_audience_however_many_sit_in_it_and_adjacent_ones_m
     assert delivery.deny == ()
 
 
+def test_who_has_left_is_sent_nothing_more_and_may_come_back() -> None:
+    stage, sanctuary, ada, ben = city()
+    viewer, other = stage.join(ben, sanctuary), stage.join(ben, sanctuary)
+    voice = stage.voice(ada, sanctuary)
+    stage.leave(viewer)
+    before = len(viewer.log)
+    voice.speak()
+    assert not viewer.is_in
+    assert len(viewer.log) == before
+    assert stage.join(ben, sanctuary).screen.state == other.screen.state
+
+
 def test_what_nobody_watches_is_not_prepared() -> None:
     stage, sanctuary, ada, _ = city()
     voice = stage.voice(ada, sanctuary)

@@ -327,22 +327,30 @@ def test_a_strand_that_ends_while_its_citizen_is_held_ends_for_everyone_afterwar
     assert room.viewer.screen.state == room.stage.join(room.ben, room.sanctuary).screen.state
 
 
-def test_openings_that_are_answered_during_a_hold_wait_too() -> None:
+def test_openings_that_are_answered_during_a_hold_wait_too_and_what_waits_behind_them() -> None:
     room = Room()
-    room.stage.answers.discard(OpeningsAsk)
-    lost = Voice(room.stage, room.cleo, room.sanctuary, "lost opening")
-    room.stage.strands[lost.strand] = lost
-    room.stage.sig(lost, lost=True)
-    room.stage.sig_beat(room.sanctuary)
+    stage = room.stage
+    stage.answers.discard(OpeningsAsk)
+    lost = Voice(stage, room.cleo, room.sanctuary, "lost opening")
+    stage.strands[lost.strand] = lost
+    stage.sig(lost, lost=True)
+    room.voice.speak()
     room.hers.answers = False
     room.hers.next_number()
     room.hers.beat()
-    room.stage.answers.add(OpeningsAsk)
-    room.stage.advance(400)
+    # ingest answered before the last sample was admitted
+    stage.sig_numbers["commons", room.slot] -= 1
+    room.voice.next_seq -= 1
+    stage.answers.add(OpeningsAsk)
+    stage.advance(400)
+    stage.sig_numbers["commons", room.slot] += 1
+    room.voice.next_seq += 1
     assert lost.strand not in room.viewer.screen.strands
+    assert room.samples() == 1
     room.hers.answers = True
-    room.stage.advance(300)
+    stage.advance(300)
     assert lost.strand in room.viewer.screen.strands
+    assert room.samples() == 2
 
 
 def test_a_process_that_stood_still_delivers_nothing_before_it_has_asked_everyone_again() -> None:

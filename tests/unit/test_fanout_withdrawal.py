@@ -124,6 +124,14 @@ def test_a_withdrawal_behind_a_lost_record_acts_all_the_same() -> None:
     assert room.viewer.log[-1] == room.struck
 
 
+def test_a_record_behind_a_lost_one_is_acted_since_it_may_take_something_away() -> None:
+    room = Room(Tier.COARSE)
+    room.ada.grant(Tier.FULL)  # lost on the way here; another fanout may have shown it
+    room.gate.forward(room.ada.grant(Tier.COARSE))
+    room.stage.flush()
+    assert len(room.gate.acted) == 1
+
+
 def test_a_refused_record_is_taken_back() -> None:
     room = Room()
     withdrawal = room.ada.withdraw()
@@ -311,6 +319,27 @@ def test_a_lifted_exception_shows_the_strand_to_that_person_alone() -> None:
     assert len(other.log) == seen
     room.voice.speak()
     assert isinstance(room.viewer.log[-1], SampleShown)
+
+
+def test_who_is_readmitted_to_coarse_does_not_meet_the_struck_pseudonym_again() -> None:
+    room = Room(Tier.COARSE)
+    (first,) = room.viewer.of(Coarse)
+    room.stage.record(room.ada, room.ada.except_(room.ben.id, Tier.WITHHELD))
+    assert room.viewer.log[-1] == Struck(room.sanctuary, None, first.pseudonym)
+    room.stage.record(room.ada, room.ada.except_(room.ben.id, Tier.FULL))
+    for _ in range(12):
+        room.voice.speak()
+        room.stage.advance(1000)
+    second = room.stage.join(room.ben, room.sanctuary)
+    assert isinstance(room.viewer.log[-1], Coarse)
+    assert room.viewer.log[-1].pseudonym != first.pseudonym
+    assert second.screen.state == room.viewer.screen.state
+    other = room.stage.join(room.stage.citizen("cleo"), room.sanctuary)
+    assert set(other.screen.cells) == {first.pseudonym}
+    room.stage.record(room.ada, room.ada.grant(Tier.FULL))
+    room.voice.speak()
+    assert room.viewer.screen.state[:2] == other.screen.state[:2]
+    assert room.viewer.screen.cells == {}
 
 
 @pytest.mark.parametrize("until", [1, 40, 700])
