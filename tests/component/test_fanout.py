@@ -234,3 +234,33 @@ async def test_the_broker_restarts_and_the_room_goes_on_afresh(
         first_body = viewer.of(SampleShown)[-1].body
         await wait_until(speaks, "samples flow again", within_s=MUST_S)
         assert process.returncode is None
+
+
+@pytest.mark.timeout(60)
+async def test_what_waited_in_the_sockets_of_a_stopped_process_is_not_older_than_a_withdrawal(
+    broker: Broker, tmp_path: Path
+) -> None:
+    async with live(broker, "gateway-0") as stage, fanout(broker, tmp_path) as process:
+        sanctuary = stage.room()
+        ada, ben = stage.citizen("ada"), stage.citizen("ben")
+        stage.record(ada, ada.grant(Tier.FULL))
+        await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
+        viewer = stage.join(ben, sanctuary)
+        await wait_until(lambda: viewer.is_in, "the viewer has entered", within_s=MUST_S)
+        voice = stage.voice(ada, sanctuary)
+        voice.speak()
+        await wait_until(lambda: viewer.of(SampleShown), "a sample", within_s=MUST_S)
+        gate = stage.gates["gateway-0"]
+        process.send_signal(signal.SIGSTOP)
+        loop = asyncio.get_running_loop()
+        stopped = loop.time()
+        voice.speak(20)
+        withdrawal = ada.withdraw()
+        gate.forward(withdrawal)
+        await wait_until(lambda: loop.time() - stopped > 1.5, "it stood still", within_s=MUST_S)
+        process.send_signal(signal.SIGCONT)
+        await wait_until(lambda: gate.acted, "acted", within_s=MUST_S)
+        await wait_until(lambda: viewer.is_in, "the viewer is in again", within_s=MUST_S)
+        assert len(viewer.of(SampleShown)) == 1
+        assert viewer.screen.strands == {}
+        assert not gate.fenced
