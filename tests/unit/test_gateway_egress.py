@@ -252,6 +252,18 @@ def test_slices_of_one_sweep_share_the_very_same_bytes() -> None:
     assert all(payload is payloads[0] for payload in payloads)
 
 
+def test_a_strike_of_a_form_of_ones_own_takes_it_out_of_the_snapshot_that_waits() -> None:
+    egress = room_of(0)
+    egress.add_viewer(SESSIONS[0], is_json=False)
+    egress.pause(SESSIONS[0])
+    shown = [segment(CITIZENS[0], 1), segment(CITIZENS[1], 2)]
+    egress.enter(SESSIONS[0], members_key(ROOMS[0]), SLOT, shown, recovered=False)
+    own = session_key(SESSIONS[0], ROOMS[0])
+    egress.strike(CITIZENS[0], own, SLOT, None, segment(None, 3).message)
+    egress.resume(SESSIONS[0])
+    assert drain(egress) == {SESSIONS[0]: [("snapshot", 1), 2, 3]}
+
+
 def test_a_sweep_starts_with_somebody_else_each_time() -> None:
     egress = room_of(5)
     firsts: dict[bytes, None] = {}

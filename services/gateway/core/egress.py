@@ -253,16 +253,9 @@ class Egress:
                     if swept.audience is audience and viewer in swept.recipients:
                         swept.recipients.remove(viewer)
                         self._merge(viewer, audience, swept.chunks, also_denied=citizen)
-        self._keep(
-            viewer,
-            lambda owed: (
-                (
-                    owed.audience != own_key
-                    and (key == own_key or owed.audience not in audience_keys)
-                )
-                or not owed.without(citizen)
-            ),
-        )
+        # Whichever form is struck: the snapshot, owed as the audience's, holds the session's own too.
+        keys = (own_key, *audience_keys)
+        self._keep(viewer, lambda owed: owed.audience not in keys or not owed.without(citizen))
         if notice and any(audience_key in viewer.audiences for audience_key in audience_keys):
             self._append(viewer, Owed(notice, audience=own_key, slot=slot))
 
