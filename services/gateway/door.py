@@ -1,4 +1,5 @@
-"""The one port: reads a request's head and hands the transport on, to picows or to aiohttp.
+"""The one port: reads a request's head and hands the transport on: to picows, to aiohttp, or to an
+event stream.
 
 Bounds: bytes and seconds of a head, connections in all and from one address. One queue of deadlines
 for all heads and farewells, since each kind has one length: no timer a connection.
@@ -13,10 +14,20 @@ from typing import cast
 
 from aiohttp import web
 
-from services.gateway.head import LIVE_PATH, HeadRefused, Upgrade, read_head, read_upgrade
+from services.gateway import sse, websocket
+from services.gateway.connection import Hub
+from services.gateway.head import (
+    LIVE_PATH,
+    WATCH_PATH,
+    HeadRefused,
+    Upgrade,
+    WatchAsked,
+    read_head,
+    read_upgrade,
+    read_watch,
+)
 from services.gateway.http import raw_refusal
 from services.gateway.settings import GatewaySettings
-from services.gateway.websocket import Hub, take_over
 from shared.identifiers import MonotonicNs
 
 FAREWELL_NS = 2_000_000_000
@@ -94,14 +105,17 @@ class Door:
             self._farewells.append((self._now_ns() + FAREWELL_NS, transport))
         self.changed()
 
-    def upgrade_of(self, raw_head: bytes) -> Upgrade | None:
-        """The handshake in a head; nil: HTTP's. Raises: HeadRefused."""
+    def asked_in(self, raw_head: bytes) -> Upgrade | WatchAsked | None:
+        """What a head asks of us; nil: it is HTTP's. Raises: HeadRefused."""
         head = read_head(raw_head)
-        if head.path != LIVE_PATH or not head.asks_websocket:
+        is_live = head.path == LIVE_PATH and head.asks_websocket
+        is_watch = head.path.startswith(WATCH_PATH) and head.method == "GET"
+        if not is_live and not is_watch:
             return None
         if not self.may_enter():
             raise HeadRefused(503, "not ready")
-        return read_upgrade(head, origins=self._origins, public_origin=self.settings.public_origin)
+        read = read_upgrade if is_live else read_watch
+        return read(head, origins=self._origins, public_origin=self.settings.public_origin)
 
     def count(self, name: str) -> None:
         self.refused[name] = self.refused.get(name, 0) + 1
@@ -157,22 +171,22 @@ class Entrance(asyncio.Protocol):
                 self.refuse(400, "malformed")
             return
         try:
-            upgrade = self._door.upgrade_of(bytes(self._head[:end]))
+            asked = self._door.asked_in(bytes(self._head[:end]))
         except HeadRefused as refused:
             self.refuse(refused.status, refused.name)
             return
         self._door.passed(self)
         whole = bytes(self._head)
         self._head.clear()
-        if upgrade is not None:
-            take_over(
-                self._door.hub,
-                upgrade,
-                self._address,
-                transport,
-                whole[end + len(_END) :],
-                unsent_bytes_max=self._door.settings.unsent_bytes_max,
+        hub, unsent_bytes_max = self._door.hub, self._door.settings.unsent_bytes_max
+        if isinstance(asked, Upgrade):
+            tail = whole[end + len(_END) :]
+            websocket.take_over(
+                hub, asked, self._address, transport, tail, unsent_bytes_max=unsent_bytes_max
             )
+            return
+        if isinstance(asked, WatchAsked):
+            sse.take_over(hub, asked, self._address, transport, unsent_bytes_max=unsent_bytes_max)
             return
         handler = self._door.http()
         transport.set_protocol(handler)

@@ -12,13 +12,18 @@ import re
 from dataclasses import dataclass, field
 
 from shared.contracts.client import SUBPROTOCOL, SUBPROTOCOL_JSON
-from shared.identifiers import SanctuaryId
+from shared.identifiers import SanctuaryId, sanctuary_of_slug
 
 LIVE_PATH = "/v1/live"
+WATCH_PATH = "/v1/watch/"
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[\x21-\x7e]+")
 _HOST = re.compile(r"[A-Za-z0-9.\-_:\[\]]{1,255}")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-_:\[\]]{1,255}")
+_SANCTUARY = re.compile(r"[0-9a-fA-F]{32}")
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SLUG_SIGNS_MAX = 64
+_HELD = re.compile(r"[A-Za-z0-9_-]{16}")
 _HEADERS_MAX = 100
 
 
@@ -57,6 +62,17 @@ class Upgrade:
     @property
     def is_json(self) -> bool:
         return self.protocol == SUBPROTOCOL_JSON
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAsked:
+    """A good request for an event stream. `held`: what `Last-Event-ID` says of a former one."""
+
+    sanctuary: SanctuaryId
+    origin: str
+    held: str
+    is_foreign: bool
+    """Whether the browser must be told that a page of another host may read it."""
 
 
 def tokens(value: str) -> list[str]:
@@ -103,27 +119,61 @@ def read_upgrade(head: Head, *, origins: frozenset[str], public_origin: str) -> 
         raise HeadRefused(400, "connection without upgrade")
     if headers.get("sec-websocket-version") != "13":
         raise HeadRefused(426, "websocket version")
-    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
-        raise HeadRefused(400, "body")
+    _refuse_body(headers)
     key = headers.get("sec-websocket-key", "")
     try:
         if len(base64.b64decode(key, validate=True)) != 16:
             raise HeadRefused(400, "websocket key")
     except (binascii.Error, ValueError):
         raise HeadRefused(400, "websocket key") from None
+    origin, _ = _origin(headers, origins, public_origin)
+    return Upgrade(key, origin, _protocol(headers), _watch(head.query))
+
+
+def read_watch(head: Head, *, origins: frozenset[str], public_origin: str) -> WatchAsked:
+    """A GET of `/v1/watch/<sanctuary>`. A name that can be none is answered as one that is none.
+
+    Raises: HeadRefused(400 | 403 | 404).
+    """
+    headers = head.headers
+    _refuse_body(headers)
+    if head.query:
+        raise HeadRefused(400, "query")
+    origin, is_foreign = _origin(headers, origins, public_origin)
+    name = head.path.removeprefix(WATCH_PATH)
+    if _SANCTUARY.fullmatch(name):
+        sanctuary = SanctuaryId(bytes.fromhex(name))
+    elif len(name) <= _SLUG_SIGNS_MAX and _SLUG.fullmatch(name):
+        sanctuary = sanctuary_of_slug(name)
+    else:
+        raise HeadRefused(404, "not found")
+    held = headers.get("last-event-id", "")
+    return WatchAsked(
+        sanctuary, origin, held if _HELD.fullmatch(held) else "", is_foreign=is_foreign
+    )
+
+
+def _refuse_body(headers: dict[str, str]) -> None:
+    if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
+        raise HeadRefused(400, "body")
+
+
+def _origin(
+    headers: dict[str, str], origins: frozenset[str], public_origin: str
+) -> tuple[str, bool]:
+    """The page's origin (or what stands for it), and whether it is another host's that may come."""
     host = headers.get("host", "")
     if not _HOST.fullmatch(host):
         raise HeadRefused(400, "host")
     origin = headers.get("origin")
     if origin is None:
-        origin = public_origin or f"http://{host}"
-    elif not _ORIGIN.fullmatch(origin) or (
-        origin.partition("://")[2].lower() != host.lower()
-        and origin.lower() not in origins
-        and origin != public_origin
-    ):
+        return public_origin or f"http://{host}", False
+    if not _ORIGIN.fullmatch(origin):
         raise HeadRefused(403, "origin")
-    return Upgrade(key, origin, _protocol(headers), _watch(head.query))
+    is_own = origin.partition("://")[2].lower() == host.lower() or origin == public_origin
+    if not is_own and origin.lower() not in origins:
+        raise HeadRefused(403, "origin")
+    return origin, not is_own
 
 
 def _protocol(headers: dict[str, str]) -> str | None:
@@ -140,6 +190,6 @@ def _watch(query: str) -> SanctuaryId | None:
     if not query:
         return None
     name, _, value = query.partition("=")
-    if name != "watch" or not re.fullmatch(r"[0-9a-fA-F]{32}", value):
+    if name != "watch" or not _SANCTUARY.fullmatch(value):
         raise HeadRefused(400, "query")
     return SanctuaryId(bytes.fromhex(value))

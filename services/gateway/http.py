@@ -13,12 +13,13 @@ from aiohttp.web_protocol import RequestHandler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from services.gateway.head import LIVE_PATH
+from services.gateway.head import LIVE_PATH, WATCH_PATH
 
 WELCOME = """\
 Synchronia: a consent-first, real-time affect network.
 
 This is a gateway. Sockets: /v1/live (subprotocols synchronia.v1, synchronia.v1.json).
+What is public, as Server-Sent Events: /v1/watch/<sanctuary>.
 The protocol is written down in docs/protocol.md; `synchronia citizen --help` speaks and listens.
 Health: /livez, /readyz, /metrics.
 """
@@ -117,6 +118,8 @@ class Pages:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
+        if path.startswith(WATCH_PATH):  # a GET went elsewhere
+            return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET")
         if path not in {"/", "/livez", "/readyz", "/metrics", LIVE_PATH}:
             return _refused(HTTPStatus.NOT_FOUND, "not found")
         if request.method not in {"GET", "HEAD"}:

@@ -9,12 +9,23 @@ from collections.abc import Callable, Iterable
 from typing import Any, assert_never
 
 from services.gateway import frames
-from services.gateway.core import Close, Effect, Gateway, Pace, Ping, Write, WriteMany
+from services.gateway.connection import Connection
+from services.gateway.core import (
+    Close,
+    Effect,
+    Form,
+    Gateway,
+    Pace,
+    Ping,
+    RefuseWatch,
+    Write,
+    WriteMany,
+)
 from services.gateway.door import Door
 from services.gateway.http import Pages
 from services.gateway.metrics import GatewayMetrics, Sweeps
 from services.gateway.settings import GatewaySettings
-from services.gateway.websocket import LiveSocket
+from services.gateway.sse import EventStream
 from shared import subjects
 from shared.contracts import (
     Answers,
@@ -49,7 +60,7 @@ class Service:
         self.core = Gateway(settings, gateway=runtime.instance, random_bytes=runtime.random_bytes)
         self._pace = Pace()
         self.sweeps = Sweeps()
-        self._sockets: dict[SessionId, LiveSocket] = {}
+        self._sockets: dict[SessionId, Connection] = {}
         self._writers: dict[SessionId, Callable[[bytes], None]] = {}
         self._turn_is_due = False
         self._is_sweeping = False
@@ -107,48 +118,50 @@ class Service:
 
     # ── sockets ──────────────────────────────────────────────────────────────────────────────────
 
-    def opened(self, live: LiveSocket) -> None:
+    def opened(self, live: Connection) -> None:
         session, effects = self.core.connected(
             monotonic_ns(),
             wall_ms(),
             address=live.address,
-            origin=live.upgrade.origin,
-            is_json=live.upgrade.is_json,
-            watch=live.upgrade.watch,
+            origin=live.origin,
+            form=live.form,
+            watch=live.watch,
+            held=live.held,
         )
         live.session = session
         self._sockets[session] = live
-        self._writers[session] = live.transport.write
+        write = live.write if isinstance(live, EventStream) else live.transport.write
+        self._writers[session] = write
         self._did(effects)
 
-    def received(self, live: LiveSocket, payload: bytes) -> None:
+    def received(self, live: Connection, payload: bytes) -> None:
         if live.session is not None:
             self._did(self.core.frame(live.session, payload, monotonic_ns(), wall_ms()))
 
-    def heard(self, live: LiveSocket) -> None:
+    def heard(self, live: Connection) -> None:
         if live.session is not None:
             self._did(self.core.heard(live.session, monotonic_ns()))
 
-    def broke(self, live: LiveSocket, code: CloseCode) -> None:
+    def broke(self, live: Connection, code: CloseCode) -> None:
         if live.session is not None:
             self._did(self.core.broke(live.session, code, monotonic_ns()))
         live.close(code)
 
-    def paused(self, live: LiveSocket) -> None:
+    def paused(self, live: Connection) -> None:
         if live.session is not None:
             self.core.paused(live.session)
 
-    def resumed(self, live: LiveSocket) -> None:
+    def resumed(self, live: Connection) -> None:
         if live.session is not None:
             self.core.resumed(live.session)
             self._end_turn_soon()
 
-    def closing(self, live: LiveSocket) -> None:
+    def closing(self, live: Connection) -> None:
         """A close was written, ours or our answer: nothing may follow it."""
         self._door.part(live.transport, is_broken=live.is_broken)
         self._forget(live)
 
-    def gone(self, live: LiveSocket) -> None:
+    def gone(self, live: Connection) -> None:
         self._forget(live)
 
     def faulted(self) -> None:
@@ -159,7 +172,7 @@ class Service:
         # the error's own text may quote what a client sent
         self._runtime.log.error("frame fault", error=type(error).__name__, where=where)
 
-    def _forget(self, live: LiveSocket) -> None:
+    def _forget(self, live: Connection) -> None:
         session = live.session
         if session is None or self._sockets.pop(session, None) is None:
             return
@@ -187,14 +200,21 @@ class Service:
                     self._write(effect)
                 case Close(session, code):
                     self._sockets[session].close(code)
+                case RefuseWatch(session, status, name):
+                    stream = self._sockets[session]
+                    assert isinstance(stream, EventStream)
+                    self._door.count(name)
+                    stream.refuse(status, name)
                 case Ping(session):
                     self._sockets[session].ping()
                 case _:
                     assert_never(effect)
 
     def _write(self, effect: Write | WriteMany) -> None:
-        opcode = frames.TEXT if effect.text else frames.BINARY
-        frame = frames.frame(opcode, effect.payload)
+        frame = effect.payload
+        if effect.form is not Form.EVENTS:
+            opcode = frames.TEXT if effect.form is Form.JSON else frames.BINARY
+            frame = frames.frame(opcode, frame)
         writers = self._writers
         if isinstance(effect, Write):
             writers[effect.session](frame)

@@ -24,8 +24,11 @@ class GatewaySettings:
     """A request's head must have arrived by then."""
     handshake_s: int = 5
     """A token must have come by then."""
+    watch_s: int = 2
+    """An event stream of something public has begun by then; else nothing public is there."""
     ping_after_s: int = 20
-    """Silence after which a client is pinged, and after as much again closed."""
+    """Silence after which a client is pinged, and after as much again closed; an
+    event stream gets a comment as often."""
     units_per_s: int = 400
     units_burst: int = 1200
     """A frame costs 1 unit, 1 more for each kilobyte and each message; twice the burst closes."""
@@ -52,6 +55,7 @@ class GatewaySettings:
             "head_bytes_max": (512, 65536),
             "head_s_max": (1, 60),
             "handshake_s": (1, 60),
+            "watch_s": (1, 60),
             "ping_after_s": (1, 3600),
             "units_per_s": (1, 1_000_000),
             "units_burst": (200, 10_000_000),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from picows import (
     WSAutoPingStrategy,
@@ -25,10 +25,12 @@ from picows import (
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # missing from its stub
 
 from services.gateway import frames
+from services.gateway.connection import Hub
+from services.gateway.core import Form
 from services.gateway.head import Upgrade
 from shared.contracts.client import FRAME_BYTES_MAX
 from shared.contracts.refusals import CloseCode
-from shared.identifiers import SessionId
+from shared.identifiers import SanctuaryId, SessionId
 
 FRAME_BYTES_READ_MAX = 2 * FRAME_BYTES_MAX
 """Above this picows stops reading the frame at its head; up to it the core names what is wrong."""
@@ -37,20 +39,6 @@ READ_BUFFER_BYTES = 2048
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 """Linux's number; absent from Python 3.11's socket module on some builds."""
 _MESSAGE_TOO_BIG = 1009
-
-
-class Hub(Protocol):
-    """What a socket tells the service."""
-
-    def opened(self, live: LiveSocket) -> None: ...
-    def received(self, live: LiveSocket, payload: bytes) -> None: ...
-    def heard(self, live: LiveSocket) -> None: ...
-    def broke(self, live: LiveSocket, code: CloseCode) -> None: ...
-    def paused(self, live: LiveSocket) -> None: ...
-    def resumed(self, live: LiveSocket) -> None: ...
-    def closing(self, live: LiveSocket) -> None: ...
-    def gone(self, live: LiveSocket) -> None: ...
-    def faulted(self) -> None: ...
 
 
 class LiveSocket(WSListener):
@@ -70,6 +58,22 @@ class LiveSocket(WSListener):
         self._opcode: Any = WSMsgType.TEXT if upgrade.is_json else WSMsgType.BINARY
         self._parts: list[bytes] | None = None
         self._parts_bytes = 0
+
+    @property
+    def form(self) -> Form:
+        return Form.JSON if self.upgrade.is_json else Form.MESSAGEPACK
+
+    @property
+    def origin(self) -> str:
+        return self.upgrade.origin
+
+    @property
+    def watch(self) -> SanctuaryId | None:
+        return self.upgrade.watch
+
+    @property
+    def held(self) -> str:
+        return ""  # said in each join
 
     # ── from picows ──────────────────────────────────────────────────────────────────────────────
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from services.fanout.core import Router
-from services.gateway.core import Close, Gateway, Ping, Write, WriteMany
+from services.gateway.core import Close, Form, Gateway, Ping, Write, WriteMany
 from services.gateway.settings import GatewaySettings
 from services.ingest.core import Core as Ingest
 from services.ingest.core import Superseded
@@ -191,7 +191,7 @@ class GatewayNode(Node):
                 now_ms,
                 address="127.0.0.1",
                 origin=ORIGIN,
-                is_json=False,
+                form=Form.MESSAGEPACK,
                 watch=None if watches is None else SanctuaryId(watches),
             )
             self._sockets[session] = socket

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.core import Close, Gateway, Ping, Write
+from services.gateway.core import Close, Form, Gateway, Ping, Write
 from services.gateway.core.gateway import STALL_FENCE_NS, STALL_NS_MAX
 from services.gateway.settings import GatewaySettings
 from shared.codec import encode, sha256
@@ -147,7 +147,7 @@ class Bench:
         return effects
 
     def connect(self, *, watch: SanctuaryId | None = None, **chosen: Any) -> SessionId:
-        told: dict[str, Any] = {"address": "10.0.0.1", "origin": ORIGIN, "is_json": False}
+        told: dict[str, Any] = {"address": "10.0.0.1", "origin": ORIGIN, "form": Form.MESSAGEPACK}
         session, effects = self.core.connected(self.ns, self.ms, watch=watch, **(told | chosen))
         self.did(effects)
         self.flush()
@@ -348,7 +348,7 @@ def test_connections_from_one_address_are_bounded() -> None:
     first = bench.connect()
     bench.connect()
     session, effects = bench.core.connected(
-        bench.ns, bench.ms, address="10.0.0.1", origin=ORIGIN, is_json=False
+        bench.ns, bench.ms, address="10.0.0.1", origin=ORIGIN, form=Form.MESSAGEPACK
     )
     assert closes(effects) == [(session, CloseCode.TOO_MANY_CONNECTIONS)]
     bench.connect(address="10.0.0.2")
@@ -517,7 +517,11 @@ def test_nothing_a_client_sends_makes_the_core_raise_or_touches_a_bystander(
     bench = Bench(units_burst=5000)
     bystander = bench.live()
     session, _ = bench.core.connected(
-        bench.ns, bench.ms, address="10.0.0.9", origin=ORIGIN, is_json=is_json
+        bench.ns,
+        bench.ms,
+        address="10.0.0.9",
+        origin=ORIGIN,
+        form=Form.JSON if is_json else Form.MESSAGEPACK,
     )
     if not is_json:
         bench.send(session, bench.token(session))
@@ -534,7 +538,7 @@ def test_nothing_a_client_sends_makes_the_core_raise_or_touches_a_bystander(
 def test_the_json_subprotocol_carries_the_same_messages() -> None:
     bench = Bench()
     session, _ = bench.core.connected(
-        bench.ns, bench.ms, address="10.0.0.9", origin=ORIGIN, is_json=True
+        bench.ns, bench.ms, address="10.0.0.9", origin=ORIGIN, form=Form.JSON
     )
     text = msgspec.json.encode([{"type": "token", "jwt": bench.token(session).jwt}])
     bench.core.frame(session, text, bench.ns, bench.ms)
@@ -551,7 +555,7 @@ def test_the_json_subprotocol_carries_the_same_messages() -> None:
     [batch] = published(bench.core.flush(bench.ns, bench.ms), UpBatch)
     assert bytes(batch.entries[0].message) == encode(Samples(ROOM, STRAND, 0, (b"body",)))
     [effect] = bench.core.sweep()
-    assert effect.text
+    assert effect.form is Form.JSON
     hello, welcome = msgspec.json.decode(effect.payload)
     assert (hello["type"], welcome["type"]) == ("hello", "welcome")
 
@@ -967,7 +971,7 @@ def test_draining_says_move_and_takes_nobody_in() -> None:
     bench.flush()
     assert bench.written[session][-1] == c.Move(2)
     late, effects = bench.core.connected(
-        bench.ns, bench.ms, address="10.0.0.1", origin=ORIGIN, is_json=False
+        bench.ns, bench.ms, address="10.0.0.1", origin=ORIGIN, form=Form.MESSAGEPACK
     )
     assert closes(effects) == [(late, CloseCode.MOVE)]
     effects = bench.did(bench.core.close_all(CloseCode.GOING_AWAY, bench.ns))

@@ -16,6 +16,7 @@ from services.gateway.core.egress import (
     PENDING_BYTES_MAX,
     Egress,
 )
+from services.gateway.core.form import Form
 from services.gateway.core.owed import members_key, public_key, session_key
 from shared.codec import encode
 from shared.contracts import DenyPair, SampleShown, Segment, TimeIs
@@ -59,7 +60,7 @@ def room_of(count: int, *, json: int = 0, backlog_bytes_max: int = 2**30) -> Egr
     """An egress with some members of the first room, their snapshots written."""
     egress = Egress(backlog_bytes_max=backlog_bytes_max)
     for number, session in enumerate(SESSIONS[:count]):
-        egress.add_viewer(session, is_json=number < json)
+        egress.add_viewer(session, form=Form.JSON if number < json else Form.MESSAGEPACK)
         egress.enter(session, members_key(ROOMS[0]), SLOT, (), recovered=False)
     for _ in egress.sweep(2**31):
         pass
@@ -80,7 +81,7 @@ class Model:
         self.number = 0
         self.paused: dict[SessionId, None] = {}
         for session in SESSIONS:
-            self.egress.add_viewer(session, is_json=False)
+            self.egress.add_viewer(session, form=Form.MESSAGEPACK)
 
     def stream(self, session: SessionId, room: bytes, name: str) -> list[tuple[Any, bytes | None]]:
         return self.owed.setdefault((session, room, name), [])
@@ -254,7 +255,7 @@ def test_slices_of_one_sweep_share_the_very_same_bytes() -> None:
 
 def test_a_strike_of_a_form_of_ones_own_takes_it_out_of_the_snapshot_that_waits() -> None:
     egress = room_of(0)
-    egress.add_viewer(SESSIONS[0], is_json=False)
+    egress.add_viewer(SESSIONS[0], form=Form.MESSAGEPACK)
     egress.pause(SESSIONS[0])
     shown = [segment(CITIZENS[0], 1), segment(CITIZENS[1], 2)]
     egress.enter(SESSIONS[0], members_key(ROOMS[0]), SLOT, shown, recovered=False)
@@ -280,11 +281,11 @@ def test_json_and_messagepack_viewers_share_nothing_but_the_content() -> None:
     egress = room_of(3, json=1)
     egress.deliver(members_key(ROOMS[0]), SLOT, [Segment(None, encode(TimeIs(1, 2)))], ())
     effects = list(egress.sweep(2**31))
-    assert sorted((e.text, len(e.sessions)) for e in effects if isinstance(e, WriteMany)) == [
-        (False, 2),
-        (True, 1),
+    assert sorted((e.form, len(e.sessions)) for e in effects if isinstance(e, WriteMany)) == [
+        (Form.MESSAGEPACK, 2),
+        (Form.JSON, 1),
     ]
-    [text] = [effect.payload for effect in effects if effect.text]
+    [text] = [effect.payload for effect in effects if effect.form is Form.JSON]
     assert text == b'[{"type":"time","client_ms":1,"now_ms":2}]'
 
 
@@ -355,7 +356,7 @@ def test_a_newcomer_whose_snapshot_is_out_already_gets_nothing_older() -> None:
     egress = room_of(3)
     key = members_key(ROOMS[0])
     newcomer = SESSIONS[4]
-    egress.add_viewer(newcomer, is_json=False)
+    egress.add_viewer(newcomer, form=Form.MESSAGEPACK)
     egress.owe(newcomer, segment(None, 1).message)
     egress.deliver(key, SLOT, [segment(CITIZENS[0], 2)], ())
     egress.owe(SESSIONS[0], segment(None, 3).message)
@@ -369,7 +370,7 @@ def test_a_newcomer_whose_snapshot_is_out_already_gets_nothing_older() -> None:
 
 def test_a_snapshot_counts_what_strikes_have_left_in_it() -> None:
     egress = room_of(0)
-    egress.add_viewer(SESSIONS[0], is_json=False)
+    egress.add_viewer(SESSIONS[0], form=Form.MESSAGEPACK)
     segments = [segment(CITIZENS[0], 1), segment(CITIZENS[1], 2), segment(CITIZENS[0], 3)]
     egress.enter(SESSIONS[0], members_key(ROOMS[0]), SLOT, segments, recovered=True)
     egress.strike(CITIZENS[0], members_key(ROOMS[0]), SLOT, None, b"")
@@ -381,7 +382,7 @@ def test_a_snapshot_counts_what_strikes_have_left_in_it() -> None:
 
 def test_a_large_snapshot_is_one_frame() -> None:
     egress = room_of(0)
-    egress.add_viewer(SESSIONS[0], is_json=False)
+    egress.add_viewer(SESSIONS[0], form=Form.MESSAGEPACK)
     segments = [segment(None, number, size=1000) for number in range(60)]
     egress.enter(SESSIONS[0], members_key(ROOMS[0]), SLOT, segments, recovered=True)
     [effect] = egress.sweep(2**31)

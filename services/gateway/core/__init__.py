@@ -1,7 +1,18 @@
 """What the gateway decides: `Gateway` composes sessions, uplink, seats, courier, edge and egress."""
 
-from services.gateway.core.effects import Close, Effect, Ping, Write, WriteMany
+from services.gateway.core.effects import Close, Effect, Ping, RefuseWatch, Write, WriteMany
+from services.gateway.core.form import Form
 from services.gateway.core.gateway import Gateway
 from services.gateway.core.pace import Pace
 
-__all__ = ["Close", "Effect", "Gateway", "Pace", "Ping", "Write", "WriteMany"]
+__all__ = [
+    "Close",
+    "Effect",
+    "Form",
+    "Gateway",
+    "Pace",
+    "Ping",
+    "RefuseWatch",
+    "Write",
+    "WriteMany",
+]

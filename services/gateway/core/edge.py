@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import assert_never
 
 from services.gateway.core.egress import Egress
+from services.gateway.core.form import EventSnapshot
 from services.gateway.core.owed import members_key, public_key
 from shared.codec import encode
 from shared.contracts.client import Gap
@@ -130,10 +131,14 @@ class Edge:
                 egress.enter(known, members_key(sanctuary), slot, segments, recovered=recovered)
             case EnterPublic(sanctuary, generation, segments, gap):
                 key = public_key(sanctuary)
+                events = EventSnapshot(segments)
                 for watcher in self._watchers(sanctuary, generation):
                     if not egress.is_member(watcher, key):
+                        has_kept = egress.has_kept(watcher, events) and not gap
                         self._enter(watcher, key, slot, gap=gap)
-                        egress.enter(watcher, key, slot, segments, recovered=False)
+                        egress.enter(
+                            watcher, key, slot, segments, recovered=has_kept, events=events
+                        )
             case Depart(session, sanctuary):
                 egress.depart(SessionId(session), sanctuary)
             case Strike(citizen, audience, session, notice, marker):
@@ -186,6 +191,13 @@ class Edge:
             stream.number = -1
             stream.ask_at_ns = None
             stream.heard_ns = now_ns
+
+    def is_current(self, slot: int, now_ns: MonotonicNs) -> bool:
+        """Whether fanout speaks for the slot: what does not come is not there."""
+        stream = self._streams.get(slot)
+        return (
+            stream is not None and stream.is_current and now_ns - stream.heard_ns < SILENCE_NS_MAX
+        )
 
     def forget(self, session: SessionId) -> None:
         """The session is gone: nothing is remembered of it."""

@@ -1,20 +1,23 @@
-"""What the gateway's core asks of its shell beside `Publish` and `Ask`: writes, closes, pings. Pure."""
+"""What the gateway's core asks of its shell beside `Publish` and `Ask`: writes, closes,
+refusals, pings. Pure.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from services.gateway.core.form import Form
 from shared.contracts.refusals import CloseCode
 from shared.identifiers import SessionId
 from shared.subjects import Ask, Publish
 
 
 class Write(NamedTuple):
-    """One frame's payload for one session; `text` for the JSON subprotocol."""
+    """One frame's payload for one session."""
 
     session: SessionId
     payload: bytes
-    text: bool
+    form: Form
 
 
 class WriteMany(NamedTuple):
@@ -22,7 +25,7 @@ class WriteMany(NamedTuple):
 
     sessions: list[SessionId]
     payload: bytes
-    text: bool
+    form: Form
 
 
 class Close(NamedTuple):
@@ -32,8 +35,16 @@ class Close(NamedTuple):
     code: CloseCode
 
 
+class RefuseWatch(NamedTuple):
+    """Answer a watcher whose event stream has not begun; the core has forgotten it already."""
+
+    session: SessionId
+    status: int
+    name: str
+
+
 class Ping(NamedTuple):
     session: SessionId
 
 
-Effect = Write | WriteMany | Close | Ping | Publish | Ask
+Effect = Write | WriteMany | Close | RefuseWatch | Ping | Publish | Ask

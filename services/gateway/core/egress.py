@@ -1,6 +1,6 @@
 """What waits to be written, and to whom: audiences, their segments, each viewer's own queue. Pure.
 
-Bytes are prepared once for each audience and subprotocol. A viewer gets a frame of its own only while
+Bytes are prepared once for each audience and form. A viewer gets a frame of its own only while
 it is owed something of its own: an answer, a snapshot, a batch with a deny pair, a backlog.
 
 Everything that waits, waits as segments that know their citizen; so a strike finds it: in what is
@@ -17,15 +17,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from services.gateway.core.effects import Write, WriteMany
+from services.gateway.core.form import EventSnapshot, Form, Told, payload_of
 from services.gateway.core.owed import (
     AudienceQueue,
     Chunk,
     Owed,
+    OwedEvents,
     OwedSnapshot,
     Round,
     Viewer,
     members_key,
-    payload_of,
     public_key,
     session_key,
 )
@@ -61,8 +62,28 @@ class Egress:
 
     # ── viewers ──────────────────────────────────────────────────────────────────────────────────
 
-    def add_viewer(self, session: SessionId, *, is_json: bool) -> None:
-        self._viewers[session] = Viewer(session, is_json=is_json)
+    def add_viewer(
+        self, session: SessionId, *, form: Form, greeting: bytes = b"", held: str = ""
+    ) -> None:
+        """`greeting` goes ahead of its first snapshot, and nothing ahead of that; `held` names what the
+        viewer of an event stream has kept from before.
+        """
+        self._viewers[session] = Viewer(session, form=form, greeting=greeting, held=held)
+
+    def has_begun(self, session: SessionId) -> bool:
+        """Whether the session may be written to: it had its greeting, or needs none."""
+        viewer = self._viewers.get(session)
+        return viewer is not None and not viewer.greeting
+
+    def has_kept(self, session: SessionId, snapshot: EventSnapshot) -> bool:
+        """Whether what the viewer said it holds is just what the snapshot says there is. Asked once:
+        after a gap nothing is recovered.
+        """
+        viewer = self._viewers.get(session)
+        if viewer is None or not viewer.held:
+            return False
+        held, viewer.held = viewer.held, ""
+        return held == snapshot.holdings.id
 
     def drop_viewer(self, session: SessionId) -> None:
         viewer = self._viewers.pop(session, None)
@@ -120,14 +141,14 @@ class Egress:
     def owe(self, session: SessionId, message: bytes) -> None:
         """An answer for one session."""
         viewer = self._viewers.get(session)
-        if viewer is not None and message:
-            self._append(viewer, Owed(message))
+        if viewer is not None and message and not viewer.greeting:
+            self._append(viewer, Owed(viewer.form_of(message)))
 
     def owe_notice(self, session: SessionId, message: bytes, key: AudienceKey, slot: int) -> None:
         """A notice (`gap`, `struck`) that belongs to an audience's stream."""
         viewer = self._viewers.get(session)
-        if viewer is not None and message:
-            self._append(viewer, Owed(message, audience=key, slot=slot))
+        if viewer is not None and message and not viewer.greeting:
+            self._append(viewer, Owed(viewer.form_of(message), audience=key, slot=slot))
 
     def enter(
         self,
@@ -137,8 +158,11 @@ class Egress:
         segments: Iterable[Segment],
         *,
         recovered: bool,
+        events: EventSnapshot | None = None,
     ) -> None:
-        """Add the session to the audience; it is owed the snapshot, then what comes after it."""
+        """Add the session to the audience; it is owed the snapshot, then what comes after it.
+        `events`: the same segments, for event streams.
+        """
         viewer = self._viewers.get(session)
         if viewer is None:
             return
@@ -149,7 +173,16 @@ class Egress:
         if session not in audience.members:
             self._stamp += 1
             audience.members[session] = viewer
+            audience.forms[viewer.form] += 1
             audience.entered_last = viewer.audiences[key] = self._stamp
+        if viewer.greeting:
+            self._append(viewer, Owed(viewer.greeting))
+            viewer.greeting = b""
+        if viewer.form is Form.EVENTS:
+            shown = events or EventSnapshot(segments)
+            audience.holdings = shown.holdings
+            self._append(viewer, OwedEvents(shown, audience=key, slot=slot, recovered=recovered))
+            return
         snapshot = OwedSnapshot(
             segments, audience=key, slot=slot, sanctuary=key[-16:], recovered=recovered
         )
@@ -183,7 +216,12 @@ class Egress:
             for segment in segments:
                 self._append(
                     viewer,
-                    Owed(segment.message, audience=key, slot=slot, citizen=segment.citizen),
+                    Owed(
+                        viewer.form_of(segment.message),
+                        audience=key,
+                        slot=slot,
+                        citizen=segment.citizen,
+                    ),
                 )
             return True
         audience = self._audiences.get(key)
@@ -192,14 +230,23 @@ class Egress:
         denied: dict[bytes, list[bytes]] = {}
         for pair in deny:
             denied.setdefault(pair.session, []).append(pair.citizen)
-        self._push(audience, list(segments), denied)
+        self._push(audience, segments, denied)
         return True
 
     def _push(
-        self, audience: AudienceQueue, segments: list[Segment], denied: dict[bytes, list[bytes]]
+        self,
+        audience: AudienceQueue,
+        segments: Iterable[Segment],
+        denied: dict[bytes, list[bytes]],
     ) -> None:
         self._stamp += 1
-        audience.pending.append(Chunk(self._stamp, segments, denied))
+        parts: list[Segment | Told] = [*segments]
+        holdings = audience.holdings
+        if holdings is not None:
+            told = [holdings.tell(segment) for segment in segments]
+            audience.pending_bytes += sum(len(part.event) for part in told)
+            parts = [*told]
+        audience.pending.append(Chunk(self._stamp, parts, denied))
         audience.pending_bytes += sum(len(segment.message) for segment in segments)
         if audience.pending_bytes > PENDING_BYTES_MAX:
             self.overflowed_slots[audience.slot] = None
@@ -257,7 +304,7 @@ class Egress:
         keys = (own_key, *audience_keys)
         self._keep(viewer, lambda owed: owed.audience not in keys or not owed.without(citizen))
         if notice and any(audience_key in viewer.audiences for audience_key in audience_keys):
-            self._append(viewer, Owed(notice, audience=own_key, slot=slot))
+            self._append(viewer, Owed(viewer.form_of(notice), audience=own_key, slot=slot))
 
     def purge_citizen(self, slot: int, citizen: bytes) -> None:
         """Take the citizen out of everything that waits for anybody of the slot."""
@@ -280,6 +327,8 @@ class Egress:
         return emptied
 
     def _purge(self, audience: AudienceQueue, citizen: bytes) -> None:
+        if audience.holdings is not None:
+            audience.holdings.forget(citizen)
         for chunk in audience.pending:
             chunk.without(citizen)
         for swept in self._rounds:
@@ -291,6 +340,9 @@ class Egress:
     def _remove(self, viewer: Viewer, key: AudienceKey) -> None:
         audience = self._audiences[key]
         del audience.members[viewer.session]
+        audience.forms[viewer.form] -= 1
+        if not audience.forms[Form.EVENTS]:
+            audience.holdings = None
         del viewer.audiences[key]
         for swept in self._rounds:
             if swept.audience is audience and viewer in swept.recipients:
@@ -304,14 +356,16 @@ class Egress:
 
     # ── own queues ───────────────────────────────────────────────────────────────────────────────
 
-    def _append(self, viewer: Viewer, owed: Owed | OwedSnapshot) -> None:
+    def _append(self, viewer: Viewer, owed: Owed | OwedSnapshot | OwedEvents) -> None:
         viewer.owed.append(owed)
         viewer.owed_bytes += owed.byte_count
         self._busy[viewer.session] = viewer
         if viewer.is_paused and viewer.owed_bytes > self._backlog_bytes_max:
             self.too_slow[viewer.session] = None
 
-    def _keep(self, viewer: Viewer, is_kept: Callable[[Owed | OwedSnapshot], bool]) -> None:
+    def _keep(
+        self, viewer: Viewer, is_kept: Callable[[Owed | OwedSnapshot | OwedEvents], bool]
+    ) -> None:
         """Drop from the viewer's own queue what the test does not keep."""
         if not viewer.owed:
             return
@@ -346,7 +400,10 @@ class Egress:
                 self._append(
                     viewer,
                     Owed(
-                        segment.message, audience=audience.key, slot=audience.slot, citizen=citizen
+                        viewer.part_of(segment),
+                        audience=audience.key,
+                        slot=audience.slot,
+                        citizen=citizen,
                     ),
                 )
 
@@ -378,12 +435,14 @@ class Egress:
                 for viewer in own.values():
                     self._merge(viewer, audience, chunks)
                 recipients = {s: v for s, v in audience.members.items() if s not in own}
-            for is_json in (False, True):
-                group = [v for v in recipients.values() if v.is_json is is_json]
+            for form in Form:
+                if not audience.forms[form]:
+                    continue
+                group = [v for v in recipients.values() if v.form is form]
                 if group:
                     start = self._turns * 7919 % len(group)  # nobody is always last
                     self._rounds.append(
-                        Round(audience, chunks, group[start:] + group[:start], is_json=is_json)
+                        Round(audience, chunks, group[start:] + group[:start], form=form)
                     )
         self._own = [viewer for viewer in self._busy.values() if viewer.owed]
 
@@ -429,9 +488,12 @@ class Egress:
                 self._rounds.pop()
             payload = swept.payload
             if payload is None:
-                messages = [segment.message for chunk in swept.chunks for segment in chunk.segments]
+                reader = swept.recipients[-1] if swept.recipients else slice_[-1]
+                messages = [
+                    reader.part_of(part) for chunk in swept.chunks for part in chunk.segments
+                ]
                 self.messages_flushed += len(messages)
-                payload = payload_of(messages, is_json=swept.is_json) if messages else b""
+                payload = payload_of(messages, swept.form) if messages else b""
                 swept.payload = payload
             if not payload:
                 if swept.recipients:
@@ -444,7 +506,7 @@ class Egress:
                 slice_ = [viewer for viewer in slice_ if not viewer.is_paused]
             if slice_:
                 writes += len(slice_)
-                yield WriteMany([v.session for v in slice_], payload, swept.is_json)
+                yield WriteMany([v.session for v in slice_], payload, swept.form)
 
     def _own_write(self, viewer: Viewer) -> Write:
         messages: list[bytes] = []
@@ -458,4 +520,4 @@ class Egress:
             messages.extend(owed.messages())
         viewer.owed_bytes -= byte_count
         self.messages_flushed += len(messages)
-        return Write(viewer.session, payload_of(messages, is_json=viewer.is_json), viewer.is_json)
+        return Write(viewer.session, payload_of(messages, viewer.form), viewer.form)

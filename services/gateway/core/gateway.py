@@ -14,11 +14,12 @@ import msgspec
 from services.gateway.core.control_line import ControlLine
 from services.gateway.core.courier import Courier
 from services.gateway.core.edge import Edge
-from services.gateway.core.effects import Close, Effect, Ping, Write, WriteMany
+from services.gateway.core.effects import Close, Effect, Ping, RefuseWatch, Write, WriteMany
 from services.gateway.core.egress import Egress
+from services.gateway.core.form import Form, event_of
 from services.gateway.core.interest import InterestBook
 from services.gateway.core.seats import Seats, Wanted
-from services.gateway.core.session import TOKEN_UNITS, UNIT_BYTES, Limits, Session
+from services.gateway.core.session import SECOND_NS, TOKEN_UNITS, UNIT_BYTES, Limits, Session
 from services.gateway.core.uplink import Message, Unread, Uplink, read_frame
 from services.gateway.core.wheel_timer import WheelTimer
 from services.gateway.settings import GatewaySettings
@@ -57,6 +58,11 @@ STALL_FENCE_NS = 1_000_000_000
 """fanout waits 1 s for a marker before it fences: after so long a stall a withdrawal may have been
 answered `acted` without us, so we fence ourselves, as fanout's `Fenced` may still be on its way."""
 WHEEL_WIDTH_NS = 100_000_000
+NOT_FOUND = (404, "not found")
+NOT_READY = (503, "not ready")
+TOO_MANY = (429, "too many connections")
+EVENTS_BEGIN = b"retry: 1000\n"
+"""Milliseconds after which a browser comes back by itself."""
 _LAST_CITIZEN = b"\xff" * 16
 """Asks the registry for the page behind the last citizen: the charter and nobody."""
 
@@ -171,6 +177,9 @@ class Gateway:
         effects.extend(self._announce(now_ns))
         for id_ in self._wheel.due(now_ns):
             session = self._sessions[id_]
+            if session.form is Form.EVENTS:
+                effects.extend(self._check_events(session, now_ns))
+                continue
             code, message, is_ping = session.check(now_ns, self._random_bytes)
             if code is not None:
                 effects.extend(self._close(session, code, now_ns))
@@ -180,6 +189,19 @@ class Gateway:
                 effects.append(Ping(id_))
             self._wheel.arm(id_, session.next_check())
         return effects
+
+    def _check_events(self, session: Session, now_ns: MonotonicNs) -> list[Effect]:
+        """An event stream begins with its snapshot. Without one there is nothing public of that name,
+        whatever else there may be: one answer for all of it.
+        """
+        if self._egress.has_begun(session.id):
+            self._wheel.arm(session.id, now_ns + self._settings.ping_after_s * SECOND_NS)
+            return [Ping(session.id)]
+        assert session.watch is not None
+        effects: list[Effect] = [RefuseWatch(session.id, *NOT_READY)]
+        if self._edge.is_current(slot_of(session.watch), now_ns):
+            effects = [RefuseWatch(session.id, *NOT_FOUND)]
+        return effects + self._forget(session, now_ns)
 
     def _turn(self, now_ns: MonotonicNs) -> list[Effect]:
         """The stall guard: stands at the head of every input."""
@@ -219,31 +241,33 @@ class Gateway:
         *,
         address: str,
         origin: str,
-        is_json: bool,
+        form: Form,
         watch: SanctuaryId | None = None,
+        held: str = "",
     ) -> tuple[SessionId, list[Effect]]:
-        """A socket was upgraded. The session id is its first nonce."""
+        """A socket was upgraded, or an event stream asked for. The session id is its first nonce.
+        `held`: what a returning event stream says it holds.
+        """
         assert self.city is not None
         effects = self._turn(now_ns)
         id_ = SessionId(self._random_bytes(16))
         if self._of_address.get(address, 0) >= self._settings.connections_per_address_max:
-            effects.append(self._count_close(id_, CloseCode.TOO_MANY_CONNECTIONS))
+            effects.append(self._end(id_, CloseCode.TOO_MANY_CONNECTIONS, form))
             return id_, effects
         if self.is_draining:
-            effects.append(self._count_close(id_, CloseCode.MOVE))
+            effects.append(self._end(id_, CloseCode.MOVE, form))
             return id_, effects
         session = Session(
             id_,
             address=address,
             origin=origin,
-            is_json=is_json,
+            form=form,
             watch=watch,
             limits=self._limits,
             now_ns=now_ns,
         )
         self._sessions[id_] = session
         self._of_address[address] = self._of_address.get(address, 0) + 1
-        self._egress.add_viewer(id_, is_json=is_json)
         settings = self._settings
         told = client.Limits(
             FRAME_BYTES_MAX,
@@ -254,10 +278,16 @@ class Gateway:
             settings.handshake_s,
         )
         hello = client.Hello(PROTOCOL_VERSION, id_, now_ms, origin, self.city, self.gateway, told)
-        self._egress.owe(id_, encode(hello))
+        if form is Form.EVENTS:
+            greeting = EVENTS_BEGIN + event_of(encode(hello))
+            self._egress.add_viewer(id_, form=form, greeting=greeting, held=held)
+            self._wheel.arm(id_, now_ns + settings.watch_s * SECOND_NS)
+        else:
+            self._egress.add_viewer(id_, form=form)
+            self._egress.owe(id_, encode(hello))
+            self._wheel.arm(id_, session.next_check())
         if watch is not None:
             self._interest.watch(id_, watch)
-        self._wheel.arm(id_, session.next_check())
         return id_, effects
 
     def closed(self, id_: SessionId, now_ns: MonotonicNs) -> list[Effect]:
@@ -310,7 +340,7 @@ class Gateway:
             effects.extend(self._too_fast(session, None, now_ns, now_ms))
             return effects
         try:
-            messages = read_frame(payload, is_json=session.is_json)
+            messages = read_frame(payload, is_json=session.form is Form.JSON)
         except Refused as refused:
             self._refuse(session, None, refused.reason, now_ms)
             if refused.reason is Refusal.MALFORMED:
@@ -423,9 +453,12 @@ class Gateway:
             return self._close(session, CloseCode.MALFORMED, now_ns)
         return []
 
-    def _count_close(self, id_: SessionId, code: CloseCode) -> Close:
+    def _end(self, id_: SessionId, code: CloseCode, form: Form) -> Close | RefuseWatch:
         self.closes[code.name] = self.closes.get(code.name, 0) + 1
-        return Close(id_, code)
+        if form is not Form.EVENTS or self._egress.has_begun(id_):
+            return Close(id_, code)
+        is_crowd = code is CloseCode.TOO_MANY_CONNECTIONS
+        return RefuseWatch(id_, *(TOO_MANY if is_crowd else NOT_READY))
 
     def _close(self, session: Session, code: CloseCode, now_ns: MonotonicNs) -> list[Effect]:
         """Write the answers it is still owed, then close it and forget it."""
@@ -433,7 +466,7 @@ class Gateway:
         farewell = self._egress.farewell(session.id)
         if farewell is not None:
             effects.append(farewell)
-        effects.append(self._count_close(session.id, code))
+        effects.append(self._end(session.id, code, session.form))
         effects.extend(self._forget(session, now_ns))
         return effects
 

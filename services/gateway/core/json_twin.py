@@ -64,10 +64,19 @@ def _struct_out(struct: msgspec.Struct) -> dict[str, Any]:
     return fields
 
 
+def read(message: bytes) -> msgspec.Struct:
+    """One encoded server message. Raises: Refused if it is none."""
+    return decode(message, cast("type[msgspec.Struct]", ServerMessage))
+
+
+def fields_of(struct: msgspec.Struct) -> dict[str, Any]:
+    """A server message's object. Raises: Refused if a body within is none."""
+    return {"type": struct.__struct_config__.tag, **_struct_out(struct)}
+
+
 def object_of(message: bytes) -> dict[str, Any]:
     """The object of one encoded server message. Raises: Refused if it is none."""
-    struct = decode(message, cast("type[msgspec.Struct]", ServerMessage))
-    return {"type": struct.__struct_config__.tag, **_struct_out(struct)}
+    return fields_of(read(message))
 
 
 def twin_of(messages: list[bytes]) -> bytes:

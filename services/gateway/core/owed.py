@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from services.gateway.core.json_twin import twin_of
-from shared.codec import array_header, encode
+from services.gateway.core.form import EventSnapshot, Form, Holdings, Told, event_of, id_line
+from shared.codec import encode
 from shared.contracts.client import Snapshot
 from shared.contracts.fanout import AudienceKey, Segment
 from shared.identifiers import SessionId
@@ -86,19 +86,82 @@ class OwedSnapshot:
         return [encode(head), *(segment.message for segment in self.segments)]
 
 
+class OwedEvents:
+    """As `OwedSnapshot`, for an event stream. Until its last event the client is told no id: who breaks
+    off within it holds neither what was before nor what is now.
+    """
+
+    __slots__ = ("_id", "audience", "byte_count", "recovered", "sanctuary", "slot", "told")
+
+    def __init__(
+        self, snapshot: EventSnapshot, *, audience: AudienceKey, slot: int, recovered: bool
+    ) -> None:
+        self.told = snapshot.told
+        self._id = snapshot.holdings.id
+        self.audience = audience
+        self.slot = slot
+        self.sanctuary = audience[-16:]
+        self.recovered = recovered
+        self.byte_count = 256 + sum(len(told.event) for told in self.told)
+
+    def without(self, citizen: bytes) -> bool:
+        kept = [told for told in self.told if told.citizen != citizen]
+        if len(kept) != len(self.told):
+            self.recovered = False
+            self._id = ""
+        self.told = kept
+        return False
+
+    def messages(self) -> list[bytes]:
+        events = [event_of(encode(Snapshot(self.sanctuary, len(self.told), self.recovered)))]
+        events += [told.event for told in self.told]
+        if not self.recovered:
+            events[0] = id_line("") + events[0]
+        if self._id:
+            events[-1] = id_line(self._id) + events[-1].removeprefix(id_line(""))
+        return events
+
+
 class Viewer:
-    """The egress side of one session."""
+    """The egress side of one session. `greeting`: what goes ahead of its first snapshot; until then a
+    session that has one gets nothing at all.
+    """
 
-    __slots__ = ("audiences", "is_json", "is_paused", "owed", "owed_bytes", "session")
+    __slots__ = (
+        "audiences",
+        "form",
+        "greeting",
+        "held",
+        "is_paused",
+        "owed",
+        "owed_bytes",
+        "session",
+    )
 
-    def __init__(self, session: SessionId, *, is_json: bool) -> None:
+    def __init__(
+        self, session: SessionId, *, form: Form, greeting: bytes = b"", held: str = ""
+    ) -> None:
         self.session = session
-        self.is_json = is_json
+        self.form = form
+        self.greeting = greeting
+        self.held = held
+        """The name of what a returning viewer of an event stream holds; asked for once."""
         self.is_paused = False
-        self.owed: deque[Owed | OwedSnapshot] = deque()
+        self.owed: deque[Owed | OwedSnapshot | OwedEvents] = deque()
         self.owed_bytes = 0
         self.audiences: dict[AudienceKey, int] = {}
         """The stamp of its entry: deliveries with a lower one are not owed to it."""
+
+    def form_of(self, message: bytes) -> bytes:
+        """A message of its own as its queue holds it."""
+        return event_of(message) if self.form is Form.EVENTS else message
+
+    def part_of(self, segment: Segment | Told) -> bytes:
+        """An audience's segment as its queue holds it."""
+        if self.form is not Form.EVENTS:
+            return segment.message
+        assert isinstance(segment, Told), "told since it entered"
+        return segment.event
 
 
 class Chunk:
@@ -107,7 +170,10 @@ class Chunk:
     __slots__ = ("denied", "segments", "stamp")
 
     def __init__(
-        self, stamp: int, segments: list[Segment], denied: dict[bytes, list[bytes]]
+        self,
+        stamp: int,
+        segments: list[Segment | Told],
+        denied: dict[bytes, list[bytes]],
     ) -> None:
         self.stamp = stamp
         self.segments = segments
@@ -118,21 +184,34 @@ class Chunk:
 
 
 class AudienceQueue:
-    __slots__ = ("entered_last", "key", "members", "pending", "pending_bytes", "slot")
+    __slots__ = (
+        "entered_last",
+        "forms",
+        "holdings",
+        "key",
+        "members",
+        "pending",
+        "pending_bytes",
+        "slot",
+    )
 
     def __init__(self, key: AudienceKey, slot: int) -> None:
         self.key = key
         self.slot = slot
         self.members: dict[SessionId, Viewer] = {}
+        self.forms = [0 for _ in Form]
+        """How many members there are of each form."""
+        self.holdings: Holdings | None = None
+        """What its event streams hold; nil while it has none."""
         self.pending: list[Chunk] = []
         self.pending_bytes = 0
         self.entered_last = 0
 
 
 class Round:
-    """One audience's recipients of one subprotocol in the running sweep."""
+    """One audience's recipients of one form in the running sweep."""
 
-    __slots__ = ("audience", "chunks", "is_json", "payload", "recipients")
+    __slots__ = ("audience", "chunks", "form", "payload", "recipients")
 
     def __init__(
         self,
@@ -140,16 +219,10 @@ class Round:
         chunks: list[Chunk],
         recipients: list[Viewer],
         *,
-        is_json: bool,
+        form: Form,
     ) -> None:
         self.audience = audience
         self.chunks = chunks
         self.recipients = recipients  # those still to be written to, the next one last
-        self.is_json = is_json
+        self.form = form
         self.payload: bytes | None = None
-
-
-def payload_of(messages: list[bytes], *, is_json: bool) -> bytes:
-    if is_json:
-        return twin_of(messages)
-    return array_header(len(messages)) + b"".join(messages)

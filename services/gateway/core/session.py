@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.gateway.core.form import Form
 from shared.codec import encode
 from shared.contracts.client import Nonce, Welcome
 from shared.contracts.refusals import CloseCode
@@ -70,9 +71,9 @@ class Session:
         "citizen",
         "device",
         "expires_ns",
+        "form",
         "heard_ns",
         "id",
-        "is_json",
         "limits",
         "malformed",
         "nonce",
@@ -89,7 +90,7 @@ class Session:
         *,
         address: str,
         origin: str,
-        is_json: bool,
+        form: Form,
         watch: SanctuaryId | None,
         limits: Limits,
         now_ns: MonotonicNs,
@@ -97,7 +98,7 @@ class Session:
         self.id = id_
         self.address = address
         self.origin = origin
-        self.is_json = is_json
+        self.form = form
         self.watch = watch
         self.limits = limits
         self.opened_ns = now_ns
