@@ -86,6 +86,8 @@ def until_of(text: str | None) -> WallMs | None:
         moment = datetime.fromisoformat(text).astimezone()
     except ValueError:
         raise typer.BadParameter("like 600s, 10m, 2h, or 2026-01-01T12:00+01:00") from None
+    if moment.timestamp() * 1000 <= wall_ms():
+        raise typer.BadParameter(f"{text} is over already")
     return WallMs(int(moment.timestamp() * 1000))
 
 
@@ -100,10 +102,19 @@ def citizen_of(text: str) -> bytes:
 
 
 class Errand(Visit):
-    """A visit with key files: what the city gave is kept when it ends."""
+    """A visit with key files: what the city gave is kept when it ends.
 
-    def __init__(self, store: Keystore, name: str, url: str, **options: Any) -> None:
-        keyring, self.is_new = store.load_or_new(name)
+    `makes_keys` False where a mistyped name must not become a new person, of whom it would truly be
+    said that nobody sees them. Raises: KeysUnusable.
+    """
+
+    def __init__(
+        self, store: Keystore, name: str, url: str, *, makes_keys: bool = True, **options: Any
+    ) -> None:
+        if makes_keys:
+            keyring, self.is_new = store.load_or_new(name)
+        else:
+            keyring, self.is_new = store.load(name), False
         super().__init__(keyring, url, random_bytes=os.urandom, **options)
         self._store, self._name = store, name
         self.session.releases = store.load_releases(name)
@@ -326,7 +337,9 @@ def consent_grant(
     place = None if sanctuary is None else sanctuary_of(sanctuary)
 
     async def errand() -> None:
-        async with Errand(Keystore(keys), name, url) as visit:
+        async with Errand(Keystore(keys), name, url, makes_keys=False) as visit:
+            if place is not None:
+                await visit.check_room(place, str(sanctuary))
             await visit.grant(place, chosen, audience=heard, until_ms=until_ms)
         where = "any sanctuary" if sanctuary is None else sanctuary
         typer.echo(f"recorded: {heard.name.lower()} of {where} see you at {chosen.name.lower()}")
@@ -353,7 +366,9 @@ def consent_except(
     place = None if sanctuary is None else sanctuary_of(sanctuary)
 
     async def errand() -> None:
-        async with Errand(Keystore(keys), name, url) as visit:
+        async with Errand(Keystore(keys), name, url, makes_keys=False) as visit:
+            if place is not None:
+                await visit.check_room(place, str(sanctuary))
             ref = visit.session.except_person(
                 place, who, chosen, monotonic_ns(), wall_ms(), until_ms=until_ms
             )
@@ -382,15 +397,22 @@ def consent_withdraw(
     place = None if sanctuary is None else sanctuary_of(sanctuary)
 
     async def errand() -> None:
-        async with Errand(Keystore(keys), name, url) as visit:
+        async with Errand(Keystore(keys), name, url, makes_keys=False) as visit:
             await visit.until("the city knows you", lambda: visit.session.is_ready)
             began_ns = monotonic_ns()
             ref = visit.session.withdraw(place, began_ns, wall_ms(), audience=heard)
             await visit.settle(ref)
             took_ms = (monotonic_ns() - began_ns) / 1e6
-        typer.echo(
-            f"withdrawn: no byte of you goes out any more, and it is on record ({took_ms:.0f} ms)"
-        )
+            if place is not None:
+                # behind the withdrawal, which waits for nothing
+                await visit.check_room(place, str(sanctuary))
+        if place is None and heard is None:
+            what = "no byte of you goes out any more"
+        else:
+            whom = "everybody" if heard is None else heard.name.lower()
+            where = "any sanctuary" if sanctuary is None else sanctuary
+            what = f"what you granted to {whom} of {where} has ended"
+        typer.echo(f"withdrawn: {what}, and it is on record ({took_ms:.0f} ms)")
 
     run_errand(errand())
 
@@ -409,8 +431,9 @@ def consent_list(
     """
 
     async def errand() -> None:
-        async with Errand(Keystore(keys), name, url) as visit:
+        async with Errand(Keystore(keys), name, url, makes_keys=False) as visit:
             state = await visit.chain()
+            is_complete = visit.is_chain_whole
         known = {sanctuary_of_slug(slug): slug for slug in ("emotive-commons", "open-stage")}
         now = wall_ms()
 
@@ -437,10 +460,17 @@ def consent_list(
             for row in state.limits
         ]
         if as_json:
-            shown = {"counter": state.counter, "grants": grants, "exceptions": exceptions}
+            shown = {
+                "counter": state.counter,
+                "grants": grants,
+                "exceptions": exceptions,
+                "complete": is_complete,
+            }
             typer.echo(msgspec.json.encode(shown))
             return
-        if not grants and not exceptions:
+        if not is_complete:
+            typer.echo("only your newest records are shown; what older ones allow may still stand")
+        elif not grants and not exceptions:
             typer.echo("nothing is granted: nobody sees you")
         for row in grants:
             typer.echo(

@@ -202,13 +202,21 @@ def withdrawal_draft(
 
 def folded(citizen: bytes, records: tuple[Signed, ...]) -> ConsentState:
     """A chain's state, by the same fold that the city decides with; ends before a record that does
-    not follow its predecessor.
+    not follow its predecessor. Of a chain too long for one answer only the newest records come:
+    what older ones allow is not in the state then (see `is_whole`).
     """
     state = empty_state(citizen)
     for signed in records:
         try:
             record = read_record(signed.payload)
+            if signed is records[0] and record.counter > 1:
+                state = ConsentState(citizen, record.counter - 1, record.previous, (), ())
             state = fold(state, record, sha256(signed.payload))
         except Refused:
             break
     return state
+
+
+def is_whole(counter: int, records: tuple[Signed, ...]) -> bool:
+    """Whether the records are all that a chain of `counter` records holds."""
+    return len(records) == counter

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from shared.client.connection import Connection, ConnectionEnded
-from shared.client.consent import folded
+from shared.client.consent import folded, is_whole
 from shared.client.events import ChainKnown, Event, Seated, SeatRefused
 from shared.client.keyring import Keyring
 from shared.client.session import Session
@@ -135,6 +135,20 @@ class Visit:
         await self.until("the consent chain is known", lambda: self.is_chain_known)
         assert self.session.citizen is not None
         return folded(self.session.citizen, self.session.chain.records)
+
+    @property
+    def is_chain_whole(self) -> bool:
+        """Whether `chain` was folded from its first record on."""
+        chain = self.session.chain
+        return is_whole(chain.counter or 0, chain.records)
+
+    async def check_room(self, sanctuary: bytes, called: str) -> None:
+        """Raises: ErrandFailed if there is no such room, which only a join can tell."""
+        try:
+            await self.take_seat(sanctuary, speak=False)
+        except ErrandFailed:
+            if self.refused_seats.get(sanctuary) == Refusal.NO_SUCH_ROOM:
+                raise ErrandFailed(f"there is no sanctuary {called!r} in this city") from None
 
     async def take_seat(self, sanctuary: bytes, *, speak: bool, name: str | None = None) -> None:
         """Join; with `speak` until samples can be sent."""

@@ -131,6 +131,15 @@ def test_without_a_grant_nobody_sees_and_one_is_told_so(ada: Person, bo: Person)
 
 @pytest.mark.timeout(120)
 def test_consent_is_granted_excepted_listed_and_withdrawn(ada: Person) -> None:
+    # a mistyped name is not a new person, of whom it would be true that nobody sees them
+    assert "synchronia keys new" in ada.run("consent", "list", status=1)
+    subprocess.run(
+        [sys.executable, "-m", "shared.cli", "keys", "new", "--keys", str(ada.keys)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
     assert "nothing is granted" in ada.run("consent", "list")
     ada.run("consent", "grant", "full", "--sanctuary", "Emotive Commons", "--until", "2h")
     ada.run("consent", "grant", "aggregate")
@@ -140,10 +149,19 @@ def test_consent_is_granted_excepted_listed_and_withdrawn(ada: Person) -> None:
     tiers = {row["sanctuary"]: row["tier"] for row in stands["grants"]}
     assert tiers == {None: "aggregate", "emotive-commons": "full"}
     assert [row["tier"] for row in stands["exceptions"]] == ["withheld"]
-    assert "withdrawn" in ada.run("consent", "withdraw")
+    said = ada.run("consent", "withdraw", "--sanctuary", "emotive-comons", status=1)
+    assert "there is no sanctuary 'emotive-comons'" in said
+    assert "withdrawn" not in said
+    said = ada.run("consent", "withdraw", "--sanctuary", "open-stage")
+    assert "no byte" not in said, "it only ended what was granted there"
+    assert "has ended" in said
+    assert "no sanctuary" in ada.run("consent", "grant", "full", "--sanctuary", "no", status=1)
+    assert "over already" in ada.run("consent", "grant", "full", "--until", "2020-01-01", status=2)
+    assert "no byte of you" in ada.run("consent", "withdraw")
     stands = json.loads(ada.run("consent", "list", "--json"))
     assert [row for row in stands["grants"] if row["tier"] != "withheld"] == []
-    assert stands["counter"] == 4
+    assert stands["counter"] == 6
+    assert stands["complete"] is True
 
 
 @pytest.mark.timeout(120)
