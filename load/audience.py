@@ -52,6 +52,9 @@ FRAMES_KEPT_MAX = 512
 ENTERING_MAX = 24
 """Viewers that connect and enrol at a time."""
 ENTER_S_MAX = 60.0
+STRANGERS_S = 1.3
+"""Somebody else at coarse is shown on the room's next tick of one second, and only those who were seen
+before our own people came are known to be strangers."""
 PROGRESS_S = 0.5
 COARSE_SEEN_MAX = 100_000
 _FOR_BOOKS = get_args(ViewerMessage)
@@ -218,6 +221,7 @@ class House:
                 await self._enter_all(group)
                 gc.collect()
                 gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
+                await pause(STRANGERS_S)
                 self._pipe.send(Ready([]))
                 await self._until(lambda: self._finish is not None)
                 await self._settle()
