@@ -108,9 +108,9 @@ class IngestNode(Node):
             "control.registry-0",
         )
 
-    def attempt(self, take: Input) -> Iterable[Any]:
+    def attempt(self, take: Input, now_ns: Any, now_ms: Any) -> Iterable[Any]:
         try:
-            return super().attempt(take)
+            return super().attempt(take, now_ns, now_ms)
         except Superseded:
             self.world.trace(self.name, "is superseded")
             self.crash()
@@ -223,9 +223,11 @@ class GatewayNode(Node):
 
     def flush(self, now_ns: Any, now_ms: Any) -> None:
         super().flush(now_ns, now_ms)
+        if not self.core.wants_sweep:
+            return
         for effect in self.core.sweep(self._writes_max):
             self.carry_out(effect, None)
-        if self.core.is_sweeping or self.core.egress.wants_flush:
+        if self.core.wants_sweep:
             self.want_turn_soon()
 
     def carry_out(self, effect: Any, answer: Callable[[Any], None] | None) -> None:

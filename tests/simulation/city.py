@@ -104,8 +104,8 @@ _verify = signing.verify
 
 def remember_signatures() -> None:
     """Verify each (key, message, signature) once a process: the same record is checked by several
-    instances, which in the simulation share one processor. Nothing else changes: the first look is
-    libsodium's.
+    instances, which in the simulation share one processor; what was signed here is good. Nothing
+    else changes: every other first look is libsodium's.
     """
 
     def open_once(signed: bytes, pk: bytes) -> bytes:
@@ -123,8 +123,13 @@ def remember_signatures() -> None:
             raise nacl.exceptions.BadSignatureError("remembered")
         return signed[64:]
 
-    nacl_open = nacl.bindings.crypto_sign_open
+    def sign(message: bytes, sk: bytes) -> bytes:
+        signed = nacl_sign(message, sk)
+        _good[sk[32:] + signed] = True  # libsodium made it: it need not look at it again
+        return signed
+
+    nacl_open, nacl_sign = nacl.bindings.crypto_sign_open, nacl.bindings.crypto_sign
     if getattr(nacl_open, "remembers", False):
         return
     open_once.remembers = True  # type: ignore[attr-defined]
-    nacl.bindings.crypto_sign_open = open_once
+    nacl.bindings.crypto_sign_open, nacl.bindings.crypto_sign = open_once, sign

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.identifiers import MonotonicNs, WallMs, slot_of
 from shared.subjects import Ask, Publish, Reply
+from tests.simulation.city import BEGAN_MS
 from tests.simulation.schedule import MS, S
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Node:
         self._skew_ms = world.faults.skew_ms.get(self.name, 0)
         self._inbox: deque[tuple[Input, Callable[[Any], None] | None]] = deque()
         self._turn_at_ns: int | None = None
+        self._planned: set[int] = set()
+        """The times for which the schedule already holds a turn of this instance."""
 
     # ── its clocks ───────────────────────────────────────────────────────────────────────────────
 
@@ -56,7 +59,7 @@ class Node:
 
     @property
     def now_ms(self) -> WallMs:
-        return WallMs(self.world.wall_ms + self._skew_ms)
+        return WallMs(BEGAN_MS + self.world.schedule.now_ns // MS + self._skew_ms)
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
@@ -125,9 +128,12 @@ class Node:
         if self._turn_at_ns is not None and self._turn_at_ns <= at_ns:
             return
         self._turn_at_ns = at_ns
-        self.world.schedule.at(at_ns, lambda: self._turn(at_ns))
+        if at_ns not in self._planned:
+            self._planned.add(at_ns)
+            self.world.schedule.at(at_ns, lambda: self._turn(at_ns))
 
     def _turn(self, at_ns: int) -> None:
+        self._planned.discard(at_ns)
         if not self.is_up or self._turn_at_ns != at_ns:
             return
         self._turn_at_ns = None
@@ -138,7 +144,7 @@ class Node:
         core, now_ns, now_ms, life = self.core, self.now_ns, self.now_ms, self.life
         while self._inbox:
             take, answer = self._inbox.popleft()
-            for effect in self.attempt(take):
+            for effect in self.attempt(take, now_ns, now_ms):
                 self.carry_out(effect, answer)
             if self.life != life:
                 return
@@ -152,9 +158,9 @@ class Node:
         if deadline is not None:
             self._want_turn(max(deadline - self._origin_ns, self.world.schedule.now_ns + TURN_NS))
 
-    def attempt(self, take: Input) -> Iterable[Any]:
+    def attempt(self, take: Input, now_ns: MonotonicNs, now_ms: WallMs) -> Iterable[Any]:
         """One input into the core."""
-        return take(self.core, self.now_ns, self.now_ms)
+        return take(self.core, now_ns, now_ms)
 
     def flush(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         for effect in self.core.flush(now_ns, now_ms):

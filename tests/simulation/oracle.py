@@ -128,6 +128,8 @@ class Oracle:
         """How many records the disk holds, by subject."""
         self.narrowed_ns: dict[bytes, int] = {}
         """When each citizen's last record was recorded or acted on."""
+        self.endings: set[str] = set()
+        """In which ways strands have ended."""
         self.now_ns = 0
         self._signed: set[bytes] = set()
         self._tiers: dict[tuple[object, ...], int] = {}
@@ -228,6 +230,7 @@ class Oracle:
                     truth.expected = max(truth.expected, entry.last + 1)
                 case StrandClosed():
                     truth.ended = entry.reason
+                    self.endings.add(entry.reason)
                 case StrandOpened():
                     opening = codec.decode(entry.opening.payload, Opening)
                     assert opening.citizen == row.citizen
@@ -319,15 +322,15 @@ class Oracle:
             audience = Audience.MEMBERS
             if (connection.session, sanctuary) not in self.seats:
                 return 0
+        chain = self.chain(citizen)
+        key = (
+            *(citizen, sanctuary, connection.citizen, audience),
+            *(len(chain.states), chain.acted, chain.acted_payload),
+        )
+        known = self._tiers.get(key)
+        if known is not None:
+            return known
         states = self.alive(citizen)
-        key: tuple[object, ...] | None = None
-        if not any(state.has_ends for state in states):  # then time changes nothing
-            chain = self.chain(citizen)
-            window = (chain.recorded, chain.acted, chain.acted_payload)
-            key = (citizen, sanctuary, connection.citizen, audience, *window)
-            known = self._tiers.get(key)
-            if known is not None:
-                return known
         best = 0
         for state in states:
             for now_ms in times_ms:
@@ -335,6 +338,6 @@ class Oracle:
                     best,
                     state.tier(policy, audience, connection.citizen, now_ms, self.tier_max),
                 )
-        if key is not None:
+        if not any(state.has_ends for state in states):  # then time changes nothing
             self._tiers[key] = best
         return best

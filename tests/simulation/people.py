@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 PATIENCE_NS = 2_500 * MS
 """A socket on which nothing was said for so long before `welcome` is given up."""
+AWAY_SHARE = 0.08
+"""Of the speakers; so that two of five seeds have somebody away."""
+AWAY_NS = (9_800 * MS, 11 * S)
+"""Ingest keeps a strand for 10 s after its citizen's last session; all are back by 15.5 s."""
 COARSE_LATE_S = 3
 """A cell this many seconds old is still the newest: ticks come each second."""
 
@@ -54,6 +58,7 @@ class Person:
         self.twin_of: Person | None = None
         self.socket: Socket | None = None
         self.is_silenced = False
+        self._away_until_ns = 0
         self._gateways = ["gateway-0", "gateway-1"]
         random.shuffle(self._gateways)
 
@@ -86,6 +91,9 @@ class Person:
     def connect(self) -> None:
         if self.socket is not None and self.socket.is_open:
             return
+        if self.is_away:
+            self.world.schedule.at(self._away_until_ns, self.connect)
+            return
         self._gateways.reverse()
         self.socket = self.world.connect(self, self._gateways[0], watches=self.watches)
         if self.socket is None:
@@ -116,6 +124,20 @@ class Person:
         self.socket = None
         self.disconnected()
         self.world.schedule.after(self.random.randint(50, 400) * MS, self.connect)
+
+    @property
+    def is_away(self) -> bool:
+        return self.world.schedule.now_ns < self._away_until_ns
+
+    def go_away(self, *, quiet_ns: int, for_ns: int) -> None:
+        """Say nothing more, lose the socket after `quiet_ns`, come back after `for_ns` in all."""
+        self.trace(f"goes away for {for_ns // MS} ms")
+        self._away_until_ns = self.world.schedule.now_ns + for_ns
+        self.world.schedule.after(quiet_ns, self._cut)
+
+    def _cut(self) -> None:
+        if self.socket is not None:
+            self.socket.cut()
 
     def stop_reading(self, for_ns: int) -> None:
         if self.socket is not None and self.socket.is_open:
@@ -319,6 +341,9 @@ class Member(Person):
     def _speak(self, sanctuary: bytes) -> None:
         if self.is_silenced:
             return
+        if self.is_away:
+            self.world.schedule.at(self._away_until_ns, partial(self._speak, sanctuary))
+            return
         moods = 1 if self.random.random() < 0.9 else self.random.randint(2, 8)
         for _ in range(moods):
             mood = Mood(
@@ -463,6 +488,7 @@ def populate(world: World, random: Random) -> list[Person]:
     for name in city.PASSERS_BY:
         people.append(Passer(world, name, own(name), (stage,), skew_ms=0))
     _plan(world, random, speakers, members, people)
+    _plan_absences(world, Random(f"{world.seed}/absences"), speakers)
     return people
 
 
@@ -534,3 +560,15 @@ def _plan(
     for person in people:
         if random.random() < 0.25:
             at(moment(), person.hang_up)
+
+
+def _plan_absences(world: World, random: Random, speakers: list[Member]) -> None:
+    """Whoever is away for longer than ingest waits finds the strand ended: as `left` if all was
+    sealed (who was quiet for a while), as `unsealed` if not.
+    """
+    for citizen in speakers:
+        if random.random() < AWAY_SHARE:
+            when_ns = random.randint(1500, 3000) * MS
+            quiet_ns = random.choice((0, 1500 * MS))
+            for_ns = quiet_ns + random.randint(*AWAY_NS)
+            world.schedule.at(when_ns, partial(citizen.go_away, quiet_ns=quiet_ns, for_ns=for_ns))

@@ -101,6 +101,8 @@ class Post:
         self._asked: dict[str, tuple[Listener, Ask, int]] = {}
         self._asks = 0
         self._drain_at_ns: int | None = None
+        self._planned: set[int] = set()
+        """The times for which the schedule already holds a look at the bus."""
         self.carried = 0
 
     def listen(self, listener: Listener, patterns: tuple[str, ...]) -> None:
@@ -143,9 +145,12 @@ class Post:
         due_ns = self._bus.next_due()
         if due_ns is not None and (self._drain_at_ns is None or due_ns < self._drain_at_ns):
             self._drain_at_ns = due_ns
-            self._schedule.at(due_ns, lambda: self._drain(due_ns))
+            if due_ns not in self._planned:
+                self._planned.add(due_ns)
+                self._schedule.at(due_ns, lambda: self._drain(due_ns))
 
     def _drain(self, at_ns: int) -> None:
+        self._planned.discard(at_ns)
         if self._drain_at_ns != at_ns:
             return
         self._drain_at_ns = None

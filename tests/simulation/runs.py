@@ -7,9 +7,10 @@ import subprocess
 import time
 import tomllib
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.simulation.mutants import MUTANTS
@@ -35,6 +36,8 @@ class Outcome:
     delivered: int
     carried: int
     faults: str
+    endings: tuple[str, ...]
+    """In which ways strands ended."""
 
     def __str__(self) -> str:
         if self.law is None:
@@ -70,6 +73,7 @@ def run_seed(
         delivered=world.delivered,
         carried=world.post.carried,
         faults=str(world.faults),
+        endings=tuple(sorted(world.oracle.endings)),
     )
 
 
@@ -123,6 +127,8 @@ class Figures:
     seeds: int = 0
     delivered: int = 0
     carried: int = 0
+    endings: Counter[str] = field(default_factory=Counter)
+    """Seeds in which a strand ended in that way."""
     began: float = 0.0
 
     @classmethod
@@ -133,10 +139,13 @@ class Figures:
         self.seeds += 1
         self.delivered += outcome.delivered
         self.carried += outcome.carried
+        self.endings.update(outcome.endings)
 
     def __str__(self) -> str:
         took_s = time.perf_counter() - self.began
+        endings = ", ".join(f"{reason} in {count}" for reason, count in self.endings.items())
         return (
             f"{self.seeds} seeds in {took_s:.1f} s ({self.seeds / took_s:.1f} seeds/s), "
-            f"{self.delivered} messages written to sockets, {self.carried} carried by the bus"
+            f"{self.delivered} messages written to sockets, {self.carried} carried by the bus; "
+            f"seeds with strands that ended as {endings or 'nothing'}"
         )

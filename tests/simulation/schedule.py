@@ -19,18 +19,19 @@ class Schedule:
         self._count = 0
 
     def at(self, when_ns: int, what: Callable[[], None]) -> None:
+        when_ns = max(when_ns, self.now_ns)
         self._count += 1
-        heapq.heappush(self._heap, (max(when_ns, self.now_ns), self._count, what))
+        heapq.heappush(self._heap, (when_ns, self._count, what))
 
     def after(self, delay_ns: int, what: Callable[[], None]) -> None:
         self.at(self.now_ns + delay_ns, what)
 
     def step(self, until_ns: int) -> bool:
         """Run the next one that is due by `until_ns`; False when there is none."""
-        if not self._heap or self._heap[0][0] > until_ns:
+        heap = self._heap
+        if not heap or heap[0][0] > until_ns:
             self.now_ns = max(self.now_ns, until_ns)
             return False
-        when_ns, _, what = heapq.heappop(self._heap)
-        self.now_ns = when_ns
+        self.now_ns, _, what = heapq.heappop(heap)
         what()
         return True

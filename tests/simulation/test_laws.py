@@ -9,6 +9,8 @@ import pytest
 from tests.simulation.runs import Figures, kept_seeds, run_seed, run_seeds
 
 SEEDS = int(os.environ.get("SYNCHRONIA_SIM_SEEDS", "1000"))
+SEEDS_FOR_EACH_ENDING = 100
+"""Measured: of the first hundred, 14 have a strand that ends as `left`, 21 as `unsealed`."""
 
 
 @pytest.mark.timeout(600)
@@ -17,6 +19,8 @@ def test_every_law_holds_in_every_seed(capsys: pytest.CaptureFixture[str]) -> No
     for outcome in run_seeds([*kept_seeds(), *range(SEEDS)]):
         figures.add(outcome)
         assert outcome.law is None, str(outcome)
+    if SEEDS >= SEEDS_FOR_EACH_ENDING:
+        assert {"closed", "left", "unsealed"} <= set(figures.endings)
     with capsys.disabled():
         print(f"\nsimulation: {figures}")
 

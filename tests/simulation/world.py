@@ -73,6 +73,9 @@ class World:
             )
         }
         self.fanouts = fanouts
+        self._fanout_of = {
+            sanctuary: f"fanout-{slot_of(sanctuary) % fanouts}" for sanctuary in self.policies
+        }
         self._epochs: dict[tuple[str, int], int] = {}
         self.oracle = Oracle(self.policies, city.charter()[0])
         for sanctuary, policy in self.policies.items():
@@ -105,11 +108,11 @@ class World:
 
     def fanout_times_ms(self, sanctuary: bytes) -> tuple[int, ...]:
         """Now, and the earliest time at which what is written now may have been judged."""
-        node = self.nodes[self.fanout_of(sanctuary)]
-        return (node.now_ms, node.now_ms - LATE_MS)
+        now_ms = self.nodes[self._fanout_of[sanctuary]].now_ms
+        return (now_ms, now_ms - LATE_MS)
 
     def fanout_of(self, sanctuary: bytes) -> str:
-        return f"fanout-{slot_of(sanctuary) % self.fanouts}"
+        return self._fanout_of[sanctuary]
 
     def take_epoch(self, service: str, slot: int) -> int:
         """The next revision of a slot's key in the service's bucket."""
