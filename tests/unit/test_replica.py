@@ -311,7 +311,7 @@ member_events = st.one_of(
 STEPS = ("deliver", "lose", "repeat", "answer", "late answer", "restart", "complete")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(member_events, max_size=3), st.sampled_from(STEPS), st.integers(0, 9)),
@@ -590,7 +590,7 @@ ACTS = ("identity", "consent", "refusal", "beat", "restart")
 FATES = ("deliver", "lose", "repeat", "ask", "answer", "late answer")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.tuples(
