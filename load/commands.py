@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,10 @@ from load.replay import Replay, ReplayFailed, Wish
 from load.verdict import Verdict, as_json, rows
 from shared.client.commands import DEFAULT_SANCTUARY, DEFAULT_URL
 from shared.client.connection import UrlRefused, live_url
+from shared.client.keyring import Keyring
+from shared.client.visit import ErrandFailed, Visit
 from shared.client.words import sanctuary_of
+from shared.runtime.clock import wall_ms
 
 GRANTS = ("mixed", "full", "coarse", "aggregate", "withheld")
 
@@ -119,8 +124,9 @@ def replay(
             shown = Replay(wish, say=say, progress=progress)
             if not as_json_:
                 _print_plan(err, shown)
+            asyncio.run(_knock(wish, sanctuary))
             verdict = shown.run()
-    except (RecordingRefused, ReplayFailed, UrlRefused) as error:
+    except (RecordingRefused, ReplayFailed, UrlRefused, ErrandFailed) as error:
         typer.echo(f"synchronia load replay: {error}", err=True)
         raise typer.Exit(2) from None
     if as_json_:
@@ -128,6 +134,17 @@ def replay(
     else:
         _print_verdict(verdict)
     raise typer.Exit(0 if verdict.is_good else 1)
+
+
+async def _knock(wish: Wish, called: str) -> None:
+    """Whether the city and the room are there, before a crowd waits a minute for them.
+
+    Raises: ErrandFailed, UrlRefused.
+    """
+    stranger = Keyring.new(os.urandom, wall_ms())
+    async with Visit(stranger, wish.url, random_bytes=os.urandom) as visit:
+        await visit.until("the city answers", lambda: visit.session.is_ready)
+        await visit.check_room(wish.sanctuary, called)
 
 
 def _print_plan(console: Console, replay: Replay) -> None:

@@ -167,6 +167,22 @@ def test_a_killed_fanout_costs_only_what_is_told(city: RunningCity) -> None:
     assert found["unaccounted"] == 0
 
 
+@pytest.mark.timeout(60)
+def test_a_city_or_a_room_that_is_not_there_is_told_before_the_crowd_comes(
+    shared_city: RunningCity,
+) -> None:
+    nowhere = ("--sanctuary", "nowhere")
+    for url, options, part in (
+        ("http://127.0.0.1:9", (), "is the city up?"),
+        (shared_city.url, nowhere, "there is no sanctuary 'nowhere'"),
+    ):
+        process = start(url, SHIPPED, "--json", *options)
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 2, err
+        assert part in err
+        assert not out
+
+
 def test_what_cannot_be_played_is_one_line_and_status_two(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("clip,t,valence,arousal\nV1,0,5,99\n")
     for directory, url, part in (
