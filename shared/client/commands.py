@@ -404,8 +404,12 @@ def consent_withdraw(
             await visit.settle(ref)
             took_ms = (monotonic_ns() - began_ns) / 1e6
             if place is not None:
-                # behind the withdrawal, which waits for nothing
-                await visit.check_room(place, str(sanctuary))
+                try:  # behind the withdrawal, which waits for nothing
+                    await visit.check_room(place, str(sanctuary))
+                except ErrandFailed as error:
+                    raise ErrandFailed(
+                        f"on record, but {error}; synchronia consent list shows what stands"
+                    ) from None
         if place is None and heard is None:
             what = "no byte of you goes out any more"
         else:

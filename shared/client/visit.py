@@ -143,12 +143,14 @@ class Visit:
         return is_whole(chain.counter or 0, chain.records)
 
     async def check_room(self, sanctuary: bytes, called: str) -> None:
-        """Raises: ErrandFailed if there is no such room, which only a join can tell."""
+        """Raises: ErrandFailed if there is no such room for this citizen: only a join can tell, and a
+        room to which one is not invited is none.
+        """
         try:
             await self.take_seat(sanctuary, speak=False)
         except ErrandFailed:
             if self.refused_seats.get(sanctuary) == Refusal.NO_SUCH_ROOM:
-                raise ErrandFailed(f"there is no sanctuary {called!r} in this city") from None
+                raise ErrandFailed(f"there is no sanctuary {called!r} for you here") from None
 
     async def take_seat(self, sanctuary: bytes, *, speak: bool, name: str | None = None) -> None:
         """Join; with `speak` until samples can be sent."""

@@ -150,7 +150,7 @@ def test_consent_is_granted_excepted_listed_and_withdrawn(ada: Person) -> None:
     assert tiers == {None: "aggregate", "emotive-commons": "full"}
     assert [row["tier"] for row in stands["exceptions"]] == ["withheld"]
     said = ada.run("consent", "withdraw", "--sanctuary", "emotive-comons", status=1)
-    assert "there is no sanctuary 'emotive-comons'" in said
+    assert "on record, but there is no sanctuary 'emotive-comons'" in said
     assert "withdrawn" not in said
     said = ada.run("consent", "withdraw", "--sanctuary", "open-stage")
     assert "no byte" not in said, "it only ended what was granted there"
