@@ -19,7 +19,8 @@ from tests.simulation.world import World
 
 KEPT = Path(__file__).parents[2] / "seeds" / "simulation.toml"
 """Seeds that once failed: each run begins with them."""
-PROCESSES = 2
+PROCESSES = os.cpu_count() or 2
+"""Seeds know nothing of each other: as many at once as there are cores."""
 RAISED = "no core raises"
 """The law that an exception out of a core breaks."""
 
