@@ -59,6 +59,8 @@ class Held(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Join(_Message, frozen=True, tag="join"):
+    """Take a seat. Answered by `joined`, then `challenge` and a snapshot."""
+
     ref: U32
     sanctuary: Bytes16
     record: Signed
@@ -67,6 +69,8 @@ class Join(_Message, frozen=True, tag="join"):
 
 
 class Leave(_Message, frozen=True, tag="leave"):
+    """Give the seat back."""
+
     ref: U32
     sanctuary: Bytes16
 
@@ -91,6 +95,8 @@ class Samples(_Message, frozen=True, tag="samples"):
 
 
 class SealWindow(_Message, frozen=True, tag="seal"):
+    """The strand key's signature over one window of samples."""
+
     sanctuary: Bytes16
     strand: Bytes32
     record: Signed
@@ -119,6 +125,8 @@ class AskChain(_Message, frozen=True, tag="chain?"):
 
 
 class Time(_Message, frozen=True, tag="time?"):
+    """Ask for the server's time, to know clock and delay."""
+
     client_ms: U53
 
 
@@ -130,6 +138,8 @@ ClientMessage = (
 
 
 class Limits(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A session's bounds, as `hello` states them."""
+
     frame_bytes: int
     frame_messages: int
     samples_per_s: int
@@ -166,6 +176,8 @@ class Nonce(_Message, frozen=True, tag="nonce"):
 
 
 class Enrolled(_Message, frozen=True, tag="enrolled"):
+    """The citizen's id in this city."""
+
     ref: U32
     citizen: Bytes16
 
@@ -182,6 +194,8 @@ class Joined(_Message, frozen=True, tag="joined"):
 
 
 class Left(_Message, frozen=True, tag="left"):
+    """The seat is given back."""
+
     ref: U32
     sanctuary: Bytes16
 
@@ -198,6 +212,8 @@ class Challenge(_Message, frozen=True, tag="challenge"):
 
 
 class Opened(_Message, frozen=True, tag="opened"):
+    """The strand is open. `next_seq` and `next_window` are where it goes on."""
+
     ref: U32
     strand: Bytes32
     next_seq: U32
@@ -255,6 +271,8 @@ class Recorded(_Message, frozen=True, tag="recorded"):
 
 
 class Chain(_Message, frozen=True, tag="chain"):
+    """A citizen's consent chain: its last counter, its head, its records in order."""
+
     ref: U32
     citizen: Bytes16
     counter: U53
@@ -263,6 +281,8 @@ class Chain(_Message, frozen=True, tag="chain"):
 
 
 class TimeIs(_Message, frozen=True, tag="time"):
+    """The server's time, beside the client's own of `time?`."""
+
     client_ms: U53
     now_ms: int
 
@@ -305,11 +325,15 @@ class StrandShown(_Message, frozen=True, tag="strand"):
 
 
 class SampleShown(_Message, frozen=True, tag="sample"):
+    """A sample of somebody seen at `full`: the citizen's own bytes."""
+
     strand: Bytes32
     body: bytes
 
 
 class SealShown(_Message, frozen=True, tag="sealed window"):
+    """A window's seal, for those who see the strand at `full`."""
+
     strand: Bytes32
     record: Signed
 
@@ -372,6 +396,8 @@ class Closeness(_Message, frozen=True, tag="closeness"):
 
 
 class PolicyChanged(_Message, frozen=True, tag="policy"):
+    """The room's rules changed; its strands were interrupted."""
+
     sanctuary: Bytes16
     policy: bytes
     policy_hash: Bytes32

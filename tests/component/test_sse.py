@@ -124,10 +124,12 @@ def request(
 
 
 @contextlib.asynccontextmanager
-async def asking(address: tuple[str, int], **headers: str) -> AsyncIterator[Watcher]:
+async def asking(
+    address: tuple[str, int], path: str = PATH, **headers: str
+) -> AsyncIterator[Watcher]:
     """A watcher whose stream has not begun yet."""
     watcher = Watcher(*await asyncio.open_connection(*address, limit=2**24))
-    watcher.writer.write(request(address, **headers))
+    watcher.writer.write(request(address, path, **headers))
     try:
         yield watcher
     finally:

@@ -85,15 +85,18 @@ class Wire:
     async def send(self, *messages: object) -> None:
         await self.socket.send(pack(list(messages)))
 
+    async def _frame(self, within_s: float) -> str | bytes:
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.socket.recv()
+        except websockets.ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd else 1006
+            reason = closed.rcvd.reason if closed.rcvd else ""
+            raise ClosedByServerError(code, reason) from None
+
     async def receive(self) -> Message:
         while not self._waiting:
-            try:
-                async with asyncio.timeout(ANSWER_S_MAX):
-                    frame = await self.socket.recv()
-            except websockets.ConnectionClosed as closed:
-                code = closed.rcvd.code if closed.rcvd else 1006
-                reason = closed.rcvd.reason if closed.rcvd else ""
-                raise ClosedByServerError(code, reason) from None
+            frame = await self._frame(ANSWER_S_MAX)
             if isinstance(frame, bytes):
                 self._waiting += msgpack.unpackb(frame, raw=False)
             else:
