@@ -157,14 +157,12 @@ class Model:
     def written(self, session: SessionId, payload: bytes) -> None:
         assert session not in self.paused, "written to a paused viewer"
         left_in_snapshot = -1
-        for number in numbers_of(payload):
+        messages = msgspec.msgpack.decode(payload)
+        for message, number in zip(messages, numbers_of(payload), strict=True):
             if isinstance(number, tuple):
-                room = next(
-                    where
-                    for (who, where, name), stream in self.owed.items()
-                    if who == session and name == "m" and stream and stream[0][0] == "snapshot"
-                )
-                stream = self.stream(session, room, "m")
+                stream = self.stream(session, message[1], "m")
+                assert stream, "a snapshot was not owed any more"
+                assert stream[0][0] == "snapshot", "out of order"
                 left_in_snapshot = number[1]
                 stream.pop(0)
                 continue
