@@ -263,6 +263,17 @@ def test_a_strike_of_a_form_of_ones_own_takes_it_out_of_the_snapshot_that_waits(
     assert drain(egress) == {SESSIONS[0]: [("snapshot", 1), 2, 3]}
 
 
+def test_a_sweep_ends_when_the_rest_of_its_viewers_has_gone() -> None:
+    egress = room_of(2)
+    denied = (DenyPair(SESSIONS[0], CITIZENS[1]),)
+    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 1)], denied)
+    [effect] = egress.sweep(1)
+    assert isinstance(effect, Write)  # the own copy; the other viewer's slice has not begun
+    egress.depart(SESSIONS[1], ROOMS[0])
+    assert list(egress.sweep(1)) == []
+    assert not egress.wants_flush
+
+
 def test_a_sweep_starts_with_somebody_else_each_time() -> None:
     egress = room_of(5)
     firsts: dict[bytes, None] = {}

@@ -486,6 +486,8 @@ class Egress:
             del swept.recipients[-rest:]
             if not swept.recipients:
                 self._rounds.pop()
+            if not slice_:
+                continue  # they have all gone since the sweep began
             payload = swept.payload
             if payload is None:
                 reader = swept.recipients[-1] if swept.recipients else slice_[-1]
