@@ -40,6 +40,7 @@ WORDS: dict[str, Word] = {
     "citizen": Word(
         "shared.client.commands", "citizen", "Speak and listen from a terminal.", PEOPLE
     ),
+    "watch": Word("shared.client.watch", "watch", "See a sanctuary live, in the terminal.", PEOPLE),
     "keys": Word("shared.client.commands", "keys_app", "Keys: one's own, and the bus's.", PEOPLE),
     "consent": Word(
         "shared.client.commands", "consent_app", "Grant, except, withdraw, list.", PEOPLE

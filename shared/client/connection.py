@@ -22,9 +22,9 @@ from shared.client.frames import (
 )
 from shared.client.session import Session
 from shared.codec import Refused
-from shared.contracts.client import SUBPROTOCOL, SUBPROTOCOL_JSON, ServerMessage
+from shared.contracts.client import SUBPROTOCOL, SUBPROTOCOL_JSON, ServerMessage, Snapshot
 from shared.contracts.refusals import CLOSES, CloseCode
-from shared.identifiers import MonotonicNs
+from shared.identifiers import MonotonicNs, SanctuaryId
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 BACKOFF_S_FIRST = 0.05
@@ -102,7 +102,9 @@ class Connection:
         on_disconnected: Callable[[int | None], None] = lambda _code: None,
         intake: Intake | None = None,
         dice: random.Random | None = None,
+        watch: SanctuaryId | None = None,
     ) -> None:
+        """`watch`: a public stage, seen without identity."""
         self.session = session
         self.is_stopped = False
         self.is_reachable: bool | None = None
@@ -111,7 +113,7 @@ class Connection:
         """In a row."""
         self.connects = 0
         self.unreadable = 0
-        self._url = live_url(url)
+        self._url = live_url(url, watch=None if watch is None else watch.hex())
         self._is_json = is_json
         self._on_events = on_events
         self._on_disconnected = on_disconnected
@@ -205,7 +207,7 @@ class Connection:
             return
         events = self.session.receive(messages, now_ns, wall_ms())
         for event in events:
-            if isinstance(event, SessionReady):
+            if isinstance(event, SessionReady | Snapshot):
                 self._wait_s = 0.0
             elif isinstance(event, MoveWanted):
                 self._move(event.within_s)

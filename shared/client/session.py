@@ -154,8 +154,11 @@ class Session:
         random_bytes: Callable[[int], bytes],
         *,
         viewer: Viewer | None = None,
+        is_anonymous: bool = False,
     ) -> None:
+        """`is_anonymous`: on a socket that watches a public stage it says nothing, not even who it is."""
         self.keyring = keyring
+        self.is_anonymous = is_anonymous
         self.viewer = viewer
         self.hello: Hello | None = None
         self.citizen: CitizenId | None = None
@@ -167,6 +170,8 @@ class Session:
         """Every strand that may still be asked about, by id."""
         self.clock_offset_ms = 0
         """Added to stamps after the city refused one for skew."""
+        self.city_ahead_ms = 0
+        """How far the city's clock was ahead of ours at hello, its way here included."""
         self.declined: dict[int, str] = {}
         """Consent records that were refused for good, by ref, with the reason."""
         self._random_bytes = random_bytes
@@ -467,13 +472,14 @@ class Session:
 
     def _on_hello(self, hello: Hello, now_ms: WallMs) -> None:
         self.hello = hello
-        skew_ms = hello.now_ms - now_ms
+        skew_ms = self.city_ahead_ms = hello.now_ms - now_ms
         # a token lives five minutes and stamps may be 30 s off: correct a clock that is further off
         self.clock_offset_ms = skew_ms if abs(skew_ms) > hello.limits.skew_ms // 2 else 0
         self.citizen = self.keyring.citizens.get(hello.city)
         if self.viewer is not None:
             self.viewer.city = hello.city
-        self._say_token(hello.session, now_ms)
+        if not self.is_anonymous:
+            self._say_token(hello.session, now_ms)
 
     def _on_welcome(self, events: list[Event], now_ns: MonotonicNs, now_ms: WallMs) -> None:
         if self.is_ready:

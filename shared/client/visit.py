@@ -21,7 +21,7 @@ from shared.contracts.records import Audience, Purpose, Tier
 from shared.contracts.refusals import MEANING, Refusal
 from shared.contracts.registry import ConsentState
 from shared.contracts.sample import Provenance
-from shared.identifiers import MonotonicNs, WallMs
+from shared.identifiers import MonotonicNs, SanctuaryId, WallMs
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 ANSWER_S_MAX = 10.0
@@ -45,16 +45,19 @@ class Visit:
         viewer: Viewer | None = None,
         is_json: bool = False,
         on_events: Callable[[list[Event], MonotonicNs], None] | None = None,
+        watch: SanctuaryId | None = None,
     ) -> None:
+        """`watch`: see this public stage without identity; the keys are not used."""
         self.url = url
         self.viewer = viewer
-        self.session = Session(keyring, random_bytes, viewer=viewer)
+        self.session = Session(keyring, random_bytes, viewer=viewer, is_anonymous=watch is not None)
         self.connection = Connection(
             self.session,
             url,
             is_json=is_json,
             on_events=self._on_events,
             on_disconnected=lambda _code: self._changed.set(),
+            watch=watch,
         )
         self.refused_seats: dict[bytes, str] = {}
         self.is_chain_known = False
