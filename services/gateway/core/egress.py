@@ -490,10 +490,7 @@ class Egress:
                 continue  # they have all gone since the sweep began
             payload = swept.payload
             if payload is None:
-                reader = swept.recipients[-1] if swept.recipients else slice_[-1]
-                messages = [
-                    reader.part_of(part) for chunk in swept.chunks for part in chunk.segments
-                ]
+                messages = swept.messages()
                 self.messages_flushed += len(messages)
                 payload = payload_of(messages, swept.form) if messages else b""
                 swept.payload = payload

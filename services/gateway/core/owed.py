@@ -158,10 +158,7 @@ class Viewer:
 
     def part_of(self, segment: Segment | Told) -> bytes:
         """An audience's segment as its queue holds it."""
-        if self.form is not Form.EVENTS:
-            return segment.message
-        assert isinstance(segment, Told), "told since it entered"
-        return segment.event
+        return _event_in(segment) if self.form is Form.EVENTS else segment.message
 
 
 class Chunk:
@@ -226,3 +223,15 @@ class Round:
         self.recipients = recipients  # those still to be written to, the next one last
         self.form = form
         self.payload: bytes | None = None
+
+    def messages(self) -> list[bytes]:
+        """What every recipient gets."""
+        parts = [part for chunk in self.chunks for part in chunk.segments]
+        if self.form is Form.EVENTS:
+            return [_event_in(part) for part in parts]
+        return [part.message for part in parts]
+
+
+def _event_in(part: Segment | Told) -> bytes:
+    assert isinstance(part, Told), "an audience tells all since an event stream entered it"
+    return part.event
