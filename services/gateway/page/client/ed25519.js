@@ -1,7 +1,7 @@
 /**
  * Ed25519 (RFC 8032) and SHA-256, both by WebCrypto, which exists on localhost and https only.
  *
- * WebCrypto verifies under keys of small order, for which one signature fits many messages, and under
+ * Not every WebCrypto refuses points of small order, for which one signature fits many messages, and
  * second spellings of a key; both are refused here, as the city does.
  */
 
