@@ -76,6 +76,14 @@ def audience_of(text: str) -> Audience:
         raise typer.BadParameter("one of: members, public, followers, press") from None
 
 
+def delivered_audience_of(text: str) -> Audience:
+    """An audience that a city delivers to: a grant to another would promise what does not happen."""
+    audience = audience_of(text)
+    if audience not in (Audience.MEMBERS, Audience.PUBLIC):
+        raise typer.BadParameter(f"{text} are not delivered to yet; one of: members, public")
+    return audience
+
+
 def until_of(text: str | None) -> WallMs | None:
     """`10m`, `600s`, `2026-01-01T12:00+01:00`. Raises: typer.BadParameter."""
     if text is None:
@@ -333,7 +341,7 @@ def consent_grant(
 
     Example: synchronia consent grant coarse --sanctuary "Emotive Commons" --until 2h
     """
-    chosen, heard, until_ms = tier_of(tier), audience_of(audience), until_of(until)
+    chosen, heard, until_ms = tier_of(tier), delivered_audience_of(audience), until_of(until)
     place = None if sanctuary is None else sanctuary_of(sanctuary)
 
     async def errand() -> None:

@@ -175,6 +175,9 @@ def test_a_conversation_reads_lines_and_says_goodbye(ada: Person) -> None:
 
 @pytest.mark.timeout(120)
 def test_mistakes_are_one_line_and_a_status(ada: Person) -> None:
+    assert "not delivered to yet" in ada.run(
+        "consent", "grant", "full", "--audience", "press", status=2
+    )
     said = ada.run("citizen", "--sanctuary", "nowhere", "--say", "0 0", status=1)
     assert "no such room" in said
     assert "Traceback" not in said
