@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -125,6 +126,8 @@ def replay(
             if not as_json_:
                 _print_plan(err, shown)
             asyncio.run(_knock(wish, sanctuary))
+            # set here, since a shell without job control starts background commands with SIGINT ignored
+            signal.signal(signal.SIGINT, shown.interrupt)
             verdict = shown.run()
     except (RecordingRefused, ReplayFailed, UrlRefused, ErrandFailed) as error:
         typer.echo(f"synchronia load replay: {error}", err=True)

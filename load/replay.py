@@ -98,6 +98,7 @@ class Replay:
         self.tiers = tiers_of(wish.grants, len(self.recordings), wish.seed)
         self.length_ms = sum(play_ms(self.recordings).values())
         self.is_stopped = False
+        self._is_interrupted = False
         self._say = say
         self._progress = progress
         self._children: dict[Pipe, BaseProcess] = {}
@@ -187,6 +188,14 @@ class Replay:
         self._children[ours] = child
         return ours
 
+    def interrupt(self, *_: object) -> None:
+        """A handler of SIGINT: the first one ends the play early, with its books; another one, or one
+        before the play began, ends the tool. Only marks it: a message may be half sent right now.
+        """
+        if self._is_interrupted or self._speakers is None:
+            raise KeyboardInterrupt
+        self._is_interrupted = True
+
     def stop(self) -> None:
         self.is_stopped = True
         if self._speakers is not None and self._speakers not in self._reports:
@@ -197,13 +206,10 @@ class Replay:
         while not met():
             if deadline_ns is not None and monotonic_ns() > deadline_ns:
                 raise ReplayFailed("a process of the replay did not answer in time")
-            try:
-                for pipe in wait(list(self._children), timeout=0.25):
-                    assert not isinstance(pipe, int)
-                    self._relay(pipe)  # type: ignore[arg-type]
-            except KeyboardInterrupt:
-                if self.is_stopped or self._speakers is None:
-                    raise
+            for pipe in wait(list(self._children), timeout=0.25):
+                assert not isinstance(pipe, int)
+                self._relay(pipe)  # type: ignore[arg-type]
+            if self._is_interrupted and not self.is_stopped:
                 self.stop()
 
     def _relay(self, pipe: Pipe) -> None:
