@@ -123,7 +123,7 @@ def test_on_a_terminal_the_plane_is_drawn_and_ctrl_c_ends_it(
         reader.join(10)
         os.close(ours)
     text = seen.decode(errors="replace")
-    for part in ("arousal", "valence", "full", "coarse", "┼", "verified"):
+    for part in ("arousal", "valence", "full", "coarse", "│", "verified"):
         assert part in text
     assert text.endswith("\x1b[?25h\x1b[?1049l"), "the cursor and the screen are as they were"
     assert "Traceback" not in text
