@@ -59,9 +59,22 @@ class ConsentChain:
         self.counter: int | None = None
         self.head = ZERO_HASH
         self.records: tuple[Signed, ...] = ()
+        """The chain's end as it was last asked for; from the first record on once all pages came."""
         self.in_flight: dict[int, InFlight] = {}
         self._identity = identity
         self._device = device
+        self._first = 1
+        """The counter of the oldest of `records`."""
+        self._is_cut = False
+
+    @property
+    def before(self) -> int | None:
+        """Which page is missing: the one before this counter; nil: none, or nothing is known yet."""
+        return self._first if self.records and self._first > 1 and not self._is_cut else None
+
+    def cut(self) -> None:
+        """The city did not have the page that is missing: what came is all there will be."""
+        self._is_cut = True
 
     @property
     def epoch(self) -> int:
@@ -154,9 +167,23 @@ class ConsentChain:
                 each.signed = None
 
     def learned(self, chain: Chain) -> list[InFlight]:
-        """The head as the registry holds it. Returns those of ours that turn out to be recorded."""
-        self.counter, self.head, self.records = chain.counter, chain.head, chain.records
-        durable = {sha256(record.payload) for record in chain.records}
+        """A page of the chain as the registry holds it. Returns those of ours that turn out to be
+        recorded. The newest page comes first, so that a withdrawal need not wait for the others; a
+        page that does not join on to what is held, or is older than it, changes nothing.
+        """
+        page = chain.records
+        if page and sha256(page[-1].payload) != chain.head:
+            if self.before is not None and _follows(self.records[0], page[-1]):
+                self.records, self._first = page + self.records, self._first - len(page)
+        elif self.counter is None or (page and chain.counter >= self.counter):
+            first = chain.counter - len(page) + 1
+            held = self.records[: max(0, first - self._first)]
+            if held and page and _follows(page[0], held[-1]):
+                self.records = held + page
+            else:
+                self.records, self._first, self._is_cut = page, first, False
+            self.counter, self.head = chain.counter, chain.head
+        durable = {sha256(record.payload) for record in page}
         found = []
         for ref, each in list(self.in_flight.items()):
             if each.signed is not None and each.head in durable and not each.is_recorded:
@@ -165,6 +192,13 @@ class ConsentChain:
                 if each.is_done:
                     del self.in_flight[ref]
         return found
+
+
+def _follows(later: Signed, earlier: Signed) -> bool:
+    try:
+        return read_record(later.payload).previous == sha256(earlier.payload)
+    except Refused:
+        return False
 
 
 def grant_draft(
@@ -202,8 +236,8 @@ def withdrawal_draft(
 
 def folded(citizen: bytes, records: tuple[Signed, ...]) -> ConsentState:
     """A chain's state, by the same fold that the city decides with; ends before a record that does
-    not follow its predecessor. Of a chain too long for one answer only the newest records come:
-    what older ones allow is not in the state then (see `is_whole`).
+    not follow its predecessor. While only the newest records are there, what older ones allow is not
+    in the state (see `is_whole`).
     """
     state = empty_state(citizen)
     for signed in records:

@@ -95,6 +95,8 @@ class RecordDeclined(NamedTuple):
 
 
 class ChainKnown(NamedTuple):
+    """All pages of one's own chain have come."""
+
     counter: int
     records: tuple[Signed, ...]
 

@@ -180,7 +180,8 @@ class Session:
         self._outbox: list[ClientMessage] = []
         self._samples: list[bytes] = []
         self._samples_key: tuple[bytes, bytes, int] | None = None
-        self._wants_chain = False
+        self._pages_asked: set[int | None] = set()
+        """Pages of the chain on their way, by what `chain?` said; nil: the newest."""
 
     # What is wanted.
 
@@ -383,10 +384,11 @@ class Session:
         self.chain.build(self.citizen, self.hello.city)
         for record in self.chain.due(now_ns):
             self._say(record)
-        if self.chain.is_wanted and not self._wants_chain:
-            self._wants_chain = True
+        before = None if self.chain.is_wanted else self.chain.before
+        if (self.chain.is_wanted or before is not None) and before not in self._pages_asked:
+            self._pages_asked.add(before)
             ref = self._next_ref()
-            self._request(ref, AskChain(ref, self.citizen), None, now_ns)
+            self._request(ref, AskChain(ref, self.citizen, before), None, now_ns)
 
     # What comes in.
 
@@ -396,7 +398,7 @@ class Session:
         self.is_ready = False
         self._outbox, self._samples, self._samples_key = [], [], None
         self._requests = {}
-        self._wants_chain = False
+        self._pages_asked.clear()
         self.chain.disconnected()
         for seat in self.seats.values():
             seat.is_joined = seat.is_open = False
@@ -724,10 +726,16 @@ class Session:
         self._send_records(now_ns)
 
     def _on_chain(self, message: Chain, events: list[Event], now_ns: MonotonicNs) -> None:
-        self._answered(message.ref)
-        self._wants_chain = False
+        request = self._answered(message.ref)
+        before = None
+        if request is not None and isinstance(request.message, AskChain):
+            before = request.message.before
+            self._pages_asked.discard(before)
         events += [RecordDurable(each.ref, each.counter) for each in self.chain.learned(message)]
-        events.append(ChainKnown(message.counter, message.records))
+        if before is not None and self.chain.before == before:
+            self.chain.cut()
+        if self.chain.before is None:
+            events.append(ChainKnown(self.chain.counter or 0, self.chain.records))
         self._send_records(now_ns)
 
     def _interrupt(self, seat: _Seat, reason: str, events: list[Event], now_ms: WallMs) -> None:

@@ -118,10 +118,13 @@ class Record(_Message, frozen=True, tag="record"):
 
 
 class AskChain(_Message, frozen=True, tag="chain?"):
-    """Ask for the head and the records of one's own consent chain."""
+    """Ask for the head and the records of one's own consent chain: the newest ones, or those before
+    the counter `before`. A long chain is read page by page, from its end to its beginning.
+    """
 
     ref: U32
     citizen: Bytes16
+    before: U53 | None = None
 
 
 class Time(_Message, frozen=True, tag="time?"):
@@ -271,7 +274,9 @@ class Recorded(_Message, frozen=True, tag="recorded"):
 
 
 class Chain(_Message, frozen=True, tag="chain"):
-    """A citizen's consent chain: its last counter, its head, its records in order."""
+    """A citizen's consent chain: its last counter, its head, and in order as many records as fit
+    (at least one, at most some 48 kB), which end at the head or before what was asked for.
+    """
 
     ref: U32
     citizen: Bytes16

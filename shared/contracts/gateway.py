@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from shared.contracts.records import Signed
-from shared.identifiers import U32, Bytes16, Bytes32, Word
+from shared.identifiers import U32, U53, Bytes16, Bytes32, Word
 
 
 class UpEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -145,6 +145,8 @@ class ChainAsk(msgspec.Struct, frozen=True, array_like=True, tag="chain ask/1"):
     device: Bytes32
     ref: U32
     citizen: Bytes16
+    before: U53 | None = None
+    """Only records before this counter; nil: the newest."""
 
 
 SanctuaryAsk = JoinAsk | LeaveAsk

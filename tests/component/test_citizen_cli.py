@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from shared.client.commands import Errand
+from shared.client.keystore import DEFAULT_NAME, Keystore
+from shared.contracts.records import Tier
+from shared.runtime.clock import monotonic_ns, wall_ms
 from tests.support.city import RunningCity, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,6 +167,30 @@ def test_consent_is_granted_excepted_listed_and_withdrawn(ada: Person) -> None:
     assert [row for row in stands["grants"] if row["tier"] != "withheld"] == []
     assert stands["counter"] == 6
     assert stands["complete"] is True
+
+
+@pytest.mark.timeout(120)
+def test_a_chain_of_more_than_one_answer_is_listed_from_its_first_record_on(ada: Person) -> None:
+    count = 300  # of some 190 bytes each; an answer has 48 kB
+
+    async def sign_many() -> None:
+        async with Errand(Keystore(ada.keys), DEFAULT_NAME, ada.url) as visit:
+            await visit.grant(None, Tier.AGGREGATE)
+            for start in range(0, count, 8):  # the registry takes up to 16 at once
+                refs = [
+                    visit.session.except_person(
+                        None, number.to_bytes(16), Tier.WITHHELD, monotonic_ns(), wall_ms()
+                    )
+                    for number in range(start, min(start + 8, count))
+                ]
+                for ref in refs:
+                    await visit.settle(ref)
+
+    asyncio.run(sign_many())
+    stands = json.loads(ada.run("consent", "list", "--json"))
+    assert (stands["counter"], stands["complete"]) == (count + 1, True)
+    assert [row["tier"] for row in stands["grants"]] == ["aggregate"]
+    assert len(stands["exceptions"]) == count
 
 
 @pytest.mark.timeout(120)

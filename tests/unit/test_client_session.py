@@ -8,7 +8,9 @@ from typing import TypeVar
 
 import msgspec
 
+from shared.client.consent import grant_draft
 from shared.client.core import (
+    ChainKnown,
     Event,
     Interrupted,
     Keyring,
@@ -447,3 +449,49 @@ def test_secrets_do_not_show() -> None:
     assert stage.keys.identity.seed.hex() not in text
     assert repr(stage.keys.identity.seed) not in text
     assert msgspec.json.decode(stage.keys.dump())["version"] == 1
+
+
+def test_a_long_chain_is_followed_to_its_beginning_while_consent_goes_on() -> None:
+    stage = Stage()
+    keys, records, head = stage.keys, [], ZERO_HASH
+    for counter in range(1, 6):
+        grant = grant_draft(PLACE, Tier.FULL, now_ms=stage.ms)
+        changes = {"citizen": CITIZEN, "counter": counter, "previous": head}
+        payload = encode(msgspec.structs.replace(grant, **changes))
+        records.append(keys.identity.sign_record(RecordKind.CONSENT, CITY, payload))
+        head = sha256(payload)
+    stage.session.withdraw(None, stage.ns, stage.ms)
+    newest = one(stage.welcome(), AskChain)
+    assert newest.before is None
+    sent = stage.say(Chain(newest.ref, CITIZEN, 5, head, tuple(records[3:])))
+    (withdrawal,) = grants(sent)  # which waits for the head alone
+    assert read_record(withdrawal.record.payload).counter == 6
+    older = one(sent, AskChain)
+    assert older.before == 4
+    assert not of(stage.events, ChainKnown)
+    # a lost answer is asked for again, on the next socket too
+    assert one(stage.wait(1100), AskChain) == older
+    stage.session.disconnected()
+    older = one(stage.welcome(), AskChain)
+    assert older.before == 4
+    last = one(stage.say(Chain(older.ref, CITIZEN, 5, head, tuple(records[1:3]))), AskChain)
+    assert last.before == 2
+    stage.say(Chain(last.ref, CITIZEN, 5, head, (records[0],)))
+    assert of(stage.events, ChainKnown) == [ChainKnown(5, tuple(records))]
+    assert not [each for each in stage.wait(3000) if isinstance(each, AskChain)]
+
+
+def test_a_city_without_the_older_pages_is_asked_once() -> None:
+    stage = Stage()
+    keys = stage.keys
+    changes = {"citizen": CITIZEN, "counter": 5, "previous": b"?" * 32}
+    grant = grant_draft(PLACE, Tier.FULL, now_ms=stage.ms)
+    payload = encode(msgspec.structs.replace(grant, **changes))
+    record = keys.identity.sign_record(RecordKind.CONSENT, CITY, payload)
+    stage.session.withdraw(None, stage.ns, stage.ms)
+    newest = one(stage.welcome(), AskChain)
+    answer = Chain(newest.ref, CITIZEN, 5, sha256(payload), (record,))
+    older = one(stage.say(answer), AskChain)
+    stage.say(Chain(older.ref, CITIZEN, 5, sha256(payload), ()))
+    assert of(stage.events, ChainKnown) == [ChainKnown(5, (record,))]
+    assert not [each for each in stage.wait(3000) if isinstance(each, AskChain)]

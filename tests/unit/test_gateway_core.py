@@ -17,6 +17,7 @@ from services.gateway.settings import GatewaySettings
 from shared.codec import encode, sha256
 from shared.contracts import (
     AskChain,
+    ChainAsk,
     Clear,
     ClientMessage,
     CloseCode,
@@ -462,6 +463,17 @@ def test_too_fast_is_refused_and_far_too_fast_is_closed() -> None:
     refused = [m for m in bench.written[session] if isinstance(m, c.Refused)]
     assert {m.reason for m in refused} == {"too fast"}
     assert closes(effects) == [(session, CloseCode.TOO_FAST)]
+
+
+def test_a_question_costs_what_its_answer_weighs() -> None:
+    bench = Bench(units_per_s=100, units_burst=200)
+    session = bench.live()
+    asked: list[Any] = []
+    for number in range(3):  # of 48 units and the frame's one; the token left 149
+        asked += published(bench.send(session, AskChain(number, CITIZEN, 7)), ChainAsk)
+    assert [ask.before for ask in asked] == [7] * 3
+    assert published(bench.send(session, AskChain(5, CITIZEN, 7)), ChainAsk) == []
+    assert bench.written[session][-1].reason == "too fast"
 
 
 def test_patience_fills_the_bucket_again() -> None:

@@ -14,12 +14,13 @@ import msgspec
 from services.gateway.core.control_line import ControlLine
 from services.gateway.core.courier import Courier
 from services.gateway.core.edge import Edge
-from services.gateway.core.effects import Close, Effect, Ping, RefuseWatch, Write, WriteMany
+from services.gateway.core.effects import Close, Cut, Effect, Ping, RefuseWatch, Write, WriteMany
 from services.gateway.core.egress import Egress
 from services.gateway.core.form import Form, event_of
 from services.gateway.core.interest import InterestBook
 from services.gateway.core.seats import Seats, Wanted
-from services.gateway.core.session import SECOND_NS, TOKEN_UNITS, UNIT_BYTES, Limits, Session
+from services.gateway.core.session import SECOND_NS, UNIT_BYTES, UNITS_OF, Limits, Session
+from services.gateway.core.silence import Silences
 from services.gateway.core.uplink import Message, Unread, Uplink, read_frame
 from services.gateway.core.wheel_timer import WheelTimer
 from services.gateway.settings import GatewaySettings
@@ -36,6 +37,7 @@ from shared.contracts.fanout import (
 )
 from shared.contracts.gateway import (
     ChainAsk,
+    ConsentForwarded,
     EnrolAsk,
     Interest,
     JoinAsk,
@@ -57,6 +59,9 @@ STALL_NS_MAX = 500_000_000
 STALL_FENCE_NS = 1_000_000_000
 """fanout waits 1 s for a marker before it fences: after so long a stall a withdrawal may have been
 answered `acted` without us, so we fence ourselves, as fanout's `Fenced` may still be on its way."""
+LEFT_NS_MAX = 40_000_000
+"""A struck citizen's bytes that a viewer's transport holds are neither ours to take back nor in the
+kernel: it gets so long to hand them over, and then ends with them. Within the promise's 50 ms."""
 WHEEL_WIDTH_NS = 100_000_000
 NOT_FOUND = (404, "not found")
 NOT_READY = (503, "not ready")
@@ -97,7 +102,12 @@ class Gateway:
         self._seats = Seats()
         self._interest = InterestBook()
         self._courier = Courier()
-        self._egress = Egress(backlog_bytes_max=settings.backlog_bytes_max)
+        self.silences = Silences()
+        self._egress = Egress(
+            backlog_bytes_max=settings.backlog_bytes_max, silences=self.silences
+        )
+        self._cut_ns: dict[SessionId, int] = {}
+        """Viewers whose transport holds what was struck, and when they are cut off."""
         self._passed: list[tuple[int, int]] = []
         self._edge = Edge(
             self._egress,
@@ -117,6 +127,7 @@ class Gateway:
         self.bytes_in = 0
         self.stalls = 0
         self.fences = 0
+        self.cuts = 0
 
     # ── what the shell asks ──────────────────────────────────────────────────────────────────────
 
@@ -151,8 +162,9 @@ class Gateway:
             self._courier.next_deadline(),
             self._seats.next_deadline(),
             self._interest.next_deadline(),
+            min(self._cut_ns.values(), default=None),
         )
-        return min([self._beat_at_ns, *(at for at in deadlines if at is not None)])
+        return MonotonicNs(min([self._beat_at_ns, *(at for at in deadlines if at is not None)]))
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,6 +178,8 @@ class Gateway:
         if now_ns >= self._beat_at_ns:
             self._beat_at_ns = MonotonicNs(now_ns + BEAT_EVERY_NS)
             effects.append(self._control.beat())
+            self.silences.tick(now_ns)
+        effects.extend(self._end_strikes(now_ns))
         if self.city is None and now_ns >= self._city_ask_at_ns:
             self._city_ask_at_ns = MonotonicNs(now_ns + CITY_ASK_EVERY_NS)
             ask = StateAsk(after=_LAST_CITIZEN, consent=False)
@@ -352,7 +366,7 @@ class Gateway:
                 effects.extend(self._malformed(session, now_ns))
             else:
                 message = read.message
-                units = TOKEN_UNITS if isinstance(message, client.Token) else 1
+                units = UNITS_OF.get(type(message), 1)
                 if not session.bucket.take(units, now_ns):
                     ref = getattr(message, "ref", None)
                     effects.extend(self._too_fast(session, ref, now_ns, now_ms))
@@ -400,14 +414,16 @@ class Gateway:
             case client.Enrol(ref, record):
                 ask = EnrolAsk(self.gateway, id_, ref, record)
                 return [Publish(subjects.ask(REGISTRY), ask)]
-            case client.AskChain(ref, citizen):
-                chain = ChainAsk(self.gateway, id_, device, ref, citizen)
+            case client.AskChain(ref, citizen, before):
+                chain = ChainAsk(self.gateway, id_, device, ref, citizen, before)
                 return [Publish(subjects.ask(REGISTRY), chain)]
             case client.Record(ref, record):
                 is_new = self._courier.take(id_, ref, record, now_ns)
                 if is_new is None:
                     self._refuse(session, ref, Refusal.TOO_FAST, now_ms)
                     return []
+                if is_new:
+                    self.silences.hear(record, now_ns, is_here=True)
                 return [self._control.forward(id_, ref, record, again=not is_new)]
             case client.Time() | client.Token():
                 pass
@@ -565,9 +581,14 @@ class Gateway:
                 effects.extend(self._seat_answered(event))
             case RecordAnswered():
                 self._courier.answered(event)
+                if not event.recorded:
+                    self.silences.refused(event.payload_hash)
                 self._egress.owe(SessionId(event.session), event.message)
             case ConsentActed():
-                self._egress.owe(SessionId(event.session), self._courier.acted(event, now_ns))
+                acted = self._courier.acted(event, now_ns)
+                if acted:
+                    self.silences.acted_everywhere(event.citizen, event.counter, now_ns)
+                self._egress.owe(SessionId(event.session), acted)
             case _:
                 effects.extend(self._control_event(subject.rpartition(".")[2], event, now_ns))
         return effects
@@ -577,12 +598,29 @@ class Gateway:
             self._drop("incarnation")
             return []
         self._edge.receive(batch, now_ns)
-        effects: list[Effect] = [
-            self._control.passed(slot, marker) for slot, marker in self._passed
-        ]
-        self._passed.clear()
+        effects = self._end_strikes(now_ns)
         if self._edge.has_new_asks:
             effects.extend(self._snapshot_asks(now_ns))
+        return effects
+
+    def _end_strikes(self, now_ns: MonotonicNs) -> list[Effect]:
+        """Cut off the transports that held what was struck for too long; once none does, say that the
+        markers were passed.
+        """
+        effects: list[Effect] = []
+        holders = self._egress.holders
+        if holders or self._cut_ns:
+            self._cut_ns = {
+                id_: self._cut_ns.get(id_, now_ns + LEFT_NS_MAX) for id_ in holders
+            }
+            for id_ in [id_ for id_, at_ns in self._cut_ns.items() if at_ns <= now_ns]:
+                del self._cut_ns[id_]
+                self.cuts += 1
+                effects.append(Cut(id_))
+                effects.extend(self._forget(self._sessions[id_], now_ns))
+        if self._passed and not self._cut_ns:
+            effects.extend(self._control.passed(slot, marker) for slot, marker in self._passed)
+            self._passed.clear()
         return effects
 
     def _seat_answered(self, event: SeatAnswered) -> list[Effect]:
@@ -640,6 +678,9 @@ class Gateway:
                     for id_, sanctuary, seat in self._seats.kept(event.slots)
                     if seat.record is not None
                 ]
+            case ConsentForwarded():
+                if event.gateway == sender and sender != self.gateway and not event.again:
+                    self.silences.hear(event.record, now_ns, is_here=False)
             case _:
                 pass
         return []
@@ -673,6 +714,9 @@ class Gateway:
     ) -> list[Effect]:
         """What this turn collected for the bus, and whom it closes; then call `sweep`."""
         effects = self._turn(now_ns)
+        self.silences.handed(now_ns)
+        if self._cut_ns:
+            effects.extend(self._end_strikes(now_ns))
         effects.extend(self._uplink.flush(self.gateway, self.incarnation))
         if self._interest.has_changed:
             effects.extend(self._announce(now_ns))
@@ -691,6 +735,10 @@ class Gateway:
     def sweep(self, writes_max: int = 2**31) -> Iterator[Write | WriteMany]:
         """The next slice of writes; carry each out before taking the next."""
         return self._egress.sweep(writes_max)
+
+    def handed(self, now_ns: MonotonicNs) -> None:
+        """A slice was carried out."""
+        self.silences.handed(now_ns)
 
     @property
     def is_sweeping(self) -> bool:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from services.gateway.core.form import Form
 from shared.codec import encode
-from shared.contracts.client import Nonce, Welcome
+from shared.contracts.client import AskChain, Nonce, Token, Welcome
 from shared.contracts.refusals import CloseCode
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs
 from shared.identity.token import TokenRefused, read_token
@@ -26,6 +28,10 @@ UNIT_BYTES = 1024
 """A frame costs one unit, one more for each kilobyte, and one for each message."""
 TOKEN_UNITS = 50
 """A token costs as much as fifty messages: its verification takes some 200 µs."""
+CHAIN_UNITS = 48
+"""So does a `chain?`: its answer has up to 48 kB."""
+UNITS_OF: dict[type[msgspec.Struct], int] = {Token: TOKEN_UNITS, AskChain: CHAIN_UNITS}
+"""Messages that cost more than one unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,13 +53,16 @@ def rows_after(
     return Rows(tuple(identities), tuple(states), None)
 
 
-def newest_records(records: Sequence[Signed]) -> tuple[Signed, ...]:
-    """The end of a chain, as long as fits into CHAIN_BYTES_MAX."""
+def records_before(records: Sequence[Signed], before: int | None) -> tuple[Signed, ...]:
+    """The newest records of a chain whose counters (1, 2, …) are below `before`, as many as fit into
+    CHAIN_BYTES_MAX; at least one if there is one.
+    """
+    end = len(records) if before is None else max(0, min(before - 1, len(records)))
     left = CHAIN_BYTES_MAX
-    first = len(records)
+    first = end
     while first > 0:
         left -= len(records[first - 1].payload) + _SIGNED_BYTES
-        if left < 0:
+        if left < 0 and first < end:
             break
         first -= 1
-    return tuple(records[first:])
+    return tuple(records[first:end])

@@ -20,7 +20,7 @@ from services.registry.core.citizen import (
     identity_of,
     read_inception,
 )
-from services.registry.core.pages import PAGE_BYTES_MAX, newest_records, rows_after
+from services.registry.core.pages import PAGE_BYTES_MAX, records_before, rows_after
 from shared import subjects
 from shared.codec import Refused, decode, encode, sha256
 from shared.consent import fold, narrows, read_record, widens
@@ -437,7 +437,7 @@ class Registry:
         if known is None or ask.device not in known.identity.devices:
             self.counts[f"refused {Refusal.UNKNOWN_CITIZEN}"] += 1
             return self._answer(waiter, _refused(ask.ref, Refusal.UNKNOWN_CITIZEN, now_ms))
-        state, records = known.state, newest_records(known.records)
+        state, records = known.state, records_before(known.records, ask.before)
         message = Chain(ask.ref, ask.citizen, state.counter, state.head, records)
         return self._answer(waiter, message)
 

@@ -95,7 +95,7 @@ const SAID = {
   seal: (m) => say.seal(m.sanctuary, m.strand, m.record),
   release: (m) => say.release(m.sanctuary, m.strand, m.seed),
   record: (m) => say.record(m.ref, m.record),
-  "chain?": (m) => say.askChain(m.ref, m.citizen),
+  "chain?": (m) => say.askChain(m.ref, m.citizen, m.before),
   "time?": (m) => say.time(m.clientMs),
 };
 

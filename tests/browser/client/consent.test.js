@@ -185,3 +185,42 @@ test("an exception stands until it is lifted", async () => {
   await recordAll();
   assert.equal(chain.exceptions.size, 0);
 });
+
+/** A chain of `count` grants in turn to the room and to another: [payload, signature] each. */
+async function written(count) {
+  const records = [];
+  let previous = ZERO_HASH;
+  for (let counter = 1; counter <= count; counter += 1) {
+    const of = grant({ sanctuary: counter === 1 ? OTHER : ROOM, tier: Tier.COARSE });
+    const payload = packGrant({ citizen: CITIZEN, counter, previous, tMs: T0 }, of);
+    previous = await sha256(payload);
+    records.push([payload, filled(64, 0)]);
+  }
+  return { counter: count, head: previous, records };
+}
+
+test("a long chain is read from its end, and whole once its first page has come", async () => {
+  const answer = await written(5);
+  const page = (from, to) => ({ ...answer, records: answer.records.slice(from, to) });
+  await chain.load(page(3, 5), T0);
+  assert.deepEqual([chain.isKnown, chain.isWhole, chain.before, chain.counter], [true, false, 4, 5]);
+  assert.equal(tier({ sanctuary: OTHER }), Tier.WITHHELD);
+  await add("grant", grant({ tier: Tier.FULL }));
+  await recordAll(); // while pages are still to come
+  assert.ok(await chain.loadOlder(page(1, 3)));
+  assert.ok(!await chain.loadOlder(page(1, 3))); // a repeat
+  assert.equal(chain.before, 2);
+  assert.ok(await chain.loadOlder(page(0, 1)));
+  assert.deepEqual([chain.isWhole, chain.before, chain.counter], [true, null, 6]);
+  assert.deepEqual([tier({ sanctuary: OTHER }), tier()], [Tier.COARSE, Tier.FULL]);
+});
+
+test("a page of another chain is not joined on", async () => {
+  const [answer, other] = [await written(4), await written(3)];
+  await chain.load({ ...answer, records: answer.records.slice(3) }, T0);
+  const forged = [[other.records[1][0], filled(64, 0)], [packGrant(
+    { citizen: CITIZEN, counter: 3, previous: filled(32, 9), tMs: T0 }, grant(),
+  ), filled(64, 0)]];
+  await assert.rejects(chain.loadOlder({ records: forged }), RangeError);
+  assert.equal(chain.before, 4);
+});

@@ -5,7 +5,7 @@ import { hex } from "../../../services/gateway/page/client/bytes.js";
 import { comeBackAfterMs } from "../../../services/gateway/page/client/closes.js";
 import { sha256, signerFromSeed } from "../../../services/gateway/page/client/ed25519.js";
 import { pack } from "../../../services/gateway/page/client/messagepack.js";
-import { readOpening, readSeal, ZERO_HASH } from "../../../services/gateway/page/client/records.js";
+import { packGrant, readOpening, readSeal, ZERO_HASH } from "../../../services/gateway/page/client/records.js";
 import { Session } from "../../../services/gateway/page/client/session.js";
 import { Viewer } from "../../../services/gateway/page/client/viewer.js";
 
@@ -290,4 +290,35 @@ test("come back or not, and when", () => {
   assert.ok(at(4005) >= 5000);
   assert.equal(at(4008, { moveWithinMs: 10_000 }), 5000);
   assert.equal(at(1000, { moveWithinMs: 0 }), 0);
+});
+
+test("the pages of a long chain are asked for one by one, and again when no answer comes", async () => {
+  const payloads = [];
+  let head = ZERO_HASH;
+  for (const counter of [1, 2, 3]) {
+    const of = { sanctuary: ROOM, audience: 0, tier: 3, purpose: 0, untilMs: null };
+    payloads.push(packGrant({ citizen: CITIZEN, counter, previous: head, tMs: T0 }, of));
+    head = await sha256(payloads.at(-1));
+  }
+  const page = (ref, number) => ["chain", {
+    ref, citizen: CITIZEN, counter: 3, head, records: [[payloads[number - 1], filled(64, 0)]],
+  }];
+  const asked = (said) => said.find(([name]) => name === "chain?");
+  const newest = asked(await give(hello(), welcome()));
+  assert.equal(newest[3], null);
+  const second = asked(await give(page(newest[1], 3)));
+  assert.equal(second[3], 3);
+  await session.tick(T0 + 2000);
+  const again = asked(session.takeMessages());
+  assert.equal(again[3], 3);
+  await give(["refused", { ref: again[1], reason: "too fast", meaning: "", nowMs: T0 }, T0 + 2000]);
+  await session.tick(T0 + 4000);
+  assert.equal(asked(session.takeMessages()), undefined); // at once would only be refused again
+  const third = asked(await give(page(second[1], 2)));
+  assert.equal(third[3], 2);
+  assert.ok(!session.consent.isWhole);
+  assert.equal(asked(await give(page(third[1], 1))), undefined);
+  assert.ok(session.consent.isWhole);
+  await session.tick(T0 + 60_000);
+  assert.equal(asked(session.takeMessages()), undefined);
 });

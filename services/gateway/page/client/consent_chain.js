@@ -34,8 +34,10 @@ export class ConsentChain {
   #head = ZERO_HASH;
   /** Whether the chain was fetched: without it no record can be made. */
   isKnown = false;
-  /** Whether every record was seen: a long chain comes without its oldest, and `tier` is a guess. */
+  /** Whether every record was seen: a long chain comes page by page, and until then `tier` is a guess. */
   isWhole = false;
+  /** Until then, the records that were seen, up to `counter`. */
+  #seen = [];
   /** @type {Map<string, {tier: number, untilMs: number|null}>} by scope */
   #scopes = new Map();
   /** @type {Map<string, {sanctuary: Uint8Array|null, person: Uint8Array, tier: number, untilMs: number|null}>} */
@@ -50,7 +52,10 @@ export class ConsentChain {
 
   /** Whose chain it is, and in which city: known with the first welcome. */
   belongsTo({ city, citizen }) {
-    if (this.citizen !== null && !equal(this.citizen, citizen)) this.isKnown = this.isWhole = false;
+    if (this.citizen !== null && !equal(this.citizen, citizen)) {
+      this.isKnown = this.isWhole = false;
+      this.#seen = [];
+    }
     this.city = city;
     this.citizen = citizen;
   }
@@ -61,6 +66,11 @@ export class ConsentChain {
    */
   get epoch() {
     return this.#pending.at(-1)?.counter ?? this.counter;
+  }
+
+  /** Which page is missing: the one before this counter; nil: none, or nothing is known yet. */
+  get before() {
+    return this.isWhole || this.#seen.length === 0 ? null : this.#seen[0].counter;
   }
 
   get isSettled() {
@@ -105,9 +115,9 @@ export class ConsentChain {
   }
 
   /**
-   * The city's `chain`. Links and head are checked; what was wished for before is signed now. Records
-   * that another device overtook are made anew if they narrow; what would widen is given back, since
-   * the person decided it without knowing of the other.
+   * The city's `chain` with the newest records. Links and head are checked; what was wished for before
+   * is signed now. Records that another device overtook are made anew if they narrow; what would widen
+   * is given back, since the person decided it without knowing of the other.
    * @param {import("./messages.js").ServerMessage} message
    * @param {number} tMs
    * @returns {Promise<{recorded: Pending[], given: Pending[]}>} what is durable by now (its `recorded`
@@ -116,6 +126,50 @@ export class ConsentChain {
    */
   async load({ counter, head, records }, tMs) {
     const first = counter - records.length + 1;
+    const read = await this.#read(records, first, head);
+    const isRecorded = (pending) => {
+      const recorded = records[pending.counter - first];
+      return recorded !== undefined && equal(recorded[0], pending.record[0]);
+    };
+    const recorded = this.#pending.filter(isRecorded);
+    const left = this.#pending.filter((pending) => !isRecorded(pending));
+    const isOvertaken = left.length > 0 && !this.#continues(left[0], counter, head);
+    const continues = this.isWhole && this.counter >= first - 1;
+    if (continues) {
+      for (const record of read.slice(this.counter + 1 - first)) this.#apply(record);
+    } else {
+      this.#applyFrom(read);
+    }
+    this.counter = counter;
+    this.#head = head;
+    this.isKnown = true;
+    this.#pending = isOvertaken ? [] : left;
+    const given = isOvertaken ? left.filter((pending) => !this.#narrows(pending, tMs)) : [];
+    const anew = isOvertaken ? left.filter((pending) => !given.includes(pending)) : [];
+    for (const { kind, of, signer, ref } of [...anew, ...this.#wishes.splice(0)]) {
+      await this.add(kind, of, { signer, ref, tMs });
+    }
+    return { recorded, given };
+  }
+
+  /**
+   * The city's answer with the records before those that were seen: it joins on, or nothing changes.
+   * @param {import("./messages.js").ServerMessage} message
+   * @returns {Promise<boolean>} whether it did
+   * @throws {RangeError} if the records do not hold together
+   */
+  async loadOlder({ records }) {
+    const { before } = this;
+    if (before === null || records.length === 0) return false;
+    const last = readConsent(records.at(-1)[0]).counter;
+    if (last !== before - 1) return false; // a repeat
+    const read = await this.#read(records, before - records.length, this.#seen[0].previous);
+    this.#applyFrom([...read, ...this.#seen]);
+    return true;
+  }
+
+  /** Records from number `first` on, whose last one hashes to `head`. */
+  async #read(records, first, head) {
     let previous = first === 1 ? ZERO_HASH : null;
     const read = [];
     for (const [payload] of records) {
@@ -130,32 +184,16 @@ export class ConsentChain {
     if (first < 1 || !equal(previous ?? new Uint8Array(), head)) {
       throw new RangeError("a broken chain");
     }
-    const isRecorded = (pending) => {
-      const recorded = records[pending.counter - first];
-      return recorded !== undefined && equal(recorded[0], pending.record[0]);
-    };
-    const recorded = this.#pending.filter(isRecorded);
-    const left = this.#pending.filter((pending) => !isRecorded(pending));
-    const isOvertaken = left.length > 0 && !this.#continues(left[0], counter, head);
-    const continues = this.isWhole && this.counter >= first - 1;
-    if (!continues) {
-      this.#scopes.clear();
-      this.exceptions.clear();
-      this.isWhole = first === 1;
-    }
-    for (const record of read) {
-      if (!continues || record.counter > this.counter) this.#apply(record);
-    }
-    this.counter = counter;
-    this.#head = head;
-    this.isKnown = true;
-    this.#pending = isOvertaken ? [] : left;
-    const given = isOvertaken ? left.filter((pending) => !this.#narrows(pending, tMs)) : [];
-    const anew = isOvertaken ? left.filter((pending) => !given.includes(pending)) : [];
-    for (const { kind, of, signer, ref } of [...anew, ...this.#wishes.splice(0)]) {
-      await this.add(kind, of, { signer, ref, tMs });
-    }
-    return { recorded, given };
+    return read;
+  }
+
+  /** What is allowed by these records alone: the whole chain, or as much of its end as was seen. */
+  #applyFrom(records) {
+    this.#scopes.clear();
+    this.exceptions.clear();
+    this.isWhole = records.length === 0 || records[0].counter === 1;
+    this.#seen = [];
+    for (const record of records) this.#apply(record);
   }
 
   /** Whether a pending record follows this head as it stands. */
@@ -208,6 +246,7 @@ export class ConsentChain {
   }
 
   #apply(record) {
+    if (!this.isWhole) this.#seen.push(record);
     if (record.kind === "grant") {
       const { purpose, audience, sanctuary, tier, untilMs } = record;
       this.#scopes.set(scopeOf(purpose, audience, sanctuary), { tier, untilMs });
@@ -237,9 +276,34 @@ export class ConsentChain {
    * @returns {number} of `Tier`
    */
   tier({ sanctuary, audience, purpose, nowMs }) {
-    const own = this.#scopes.get(scopeOf(purpose, audience, sanctuary));
-    const grant = own ?? this.#scopes.get(scopeOf(purpose, audience, null));
-    if (grant === undefined || (grant.untilMs !== null && grant.untilMs <= nowMs)) return Tier.WITHHELD;
+    const grant = this.grant({ sanctuary, audience, purpose });
+    if (grant === null || (grant.untilMs !== null && grant.untilMs <= nowMs)) return Tier.WITHHELD;
     return grant.tier;
+  }
+
+  /**
+   * The entry that decides for an audience, ended or not: the sanctuary's own, else that for any.
+   * @param {{sanctuary: Uint8Array|null, audience: number, purpose: number}} of
+   * @returns {{tier: number, untilMs: number|null}|null} nil: nothing was ever said
+   */
+  grant({ sanctuary, audience, purpose }) {
+    const own = this.#scopes.get(scopeOf(purpose, audience, sanctuary));
+    return own ?? this.#scopes.get(scopeOf(purpose, audience, null)) ?? null;
+  }
+
+  /**
+   * Every entry that lets somebody see something at this moment.
+   * @param {number} nowMs
+   * @returns {{purpose: number, audience: number, sanctuary: string|null, tier: number,
+   *            untilMs: number|null}[]} sanctuary in hexadecimal; nil: any
+   */
+  grants(nowMs) {
+    return [...this.#scopes]
+      .filter(([, { tier, untilMs }]) => tier > Tier.WITHHELD && (untilMs === null || untilMs > nowMs))
+      .map(([scope, { tier, untilMs }]) => {
+        const [purpose, audience, where] = scope.split("/");
+        const sanctuary = where === "any" ? null : where;
+        return { purpose: Number(purpose), audience: Number(audience), sanctuary, tier, untilMs };
+      });
   }
 }

@@ -148,6 +148,6 @@ export const say = Object.freeze({
   seal: (sanctuary, strand, record) => ["seal", sanctuary, strand, record],
   release: (sanctuary, strand, seed) => ["release", sanctuary, strand, seed],
   record: (ref, record) => ["record", ref, record],
-  askChain: (ref, citizen) => ["chain?", ref, citizen],
+  askChain: (ref, citizen, before = null) => ["chain?", ref, citizen, before],
   time: (clientMs) => ["time?", clientMs],
 });

@@ -20,6 +20,8 @@ const SILENCE_MS_MAX = 10_000;
 const SKEW_MS_MAX = 5000;
 /** A city that does not know this citizen (yet) is asked again after this long. */
 const ENROL_AGAIN_MS = 500;
+/** So is the chain, when no answer comes. */
+const CHAIN_AGAIN_MS = 2000;
 
 /**
  * @typedef {object} Keys
@@ -45,6 +47,8 @@ export class Session {
   #timeAskedMs = null;
   #timeDueMs = null;
   #enrolAgainMs = null;
+  /** What was asked of the chain and not answered yet, and when to ask again. */
+  #chainDue = null;
 
   /**
    * @param {object} of
@@ -95,7 +99,7 @@ export class Session {
   disconnected() {
     this.hello = null;
     this.isWelcome = this.isSettled = false;
-    this.#timeAskedMs = this.#timeDueMs = this.#enrolAgainMs = null;
+    this.#timeAskedMs = this.#timeDueMs = this.#enrolAgainMs = this.#chainDue = null;
     this.#asked.clear();
     this.#messages.length = 0;
     this.voices.disconnected();
@@ -106,8 +110,9 @@ export class Session {
    * @param {number} nowMs
    */
   async receive(message, nowMs) {
-    if (typeof message.ref === "number" && message.type !== "refused") this.#asked.delete(message.ref);
-    await this.#answers[message.type]?.(message, nowMs);
+    const asked = typeof message.ref === "number" ? this.#asked.get(message.ref) : undefined;
+    if (asked !== undefined && message.type !== "refused") this.#asked.delete(message.ref);
+    await this.#answers[message.type]?.(message, nowMs, asked?.of ?? null);
   }
 
   #answers = {
@@ -147,19 +152,27 @@ export class Session {
     acted: ({ citizen, counter }) => {
       if (this.citizen !== null && equal(citizen, this.citizen)) this.tell("acted", { counter });
     },
-    recorded: async (message) => {
+    recorded: async (message, nowMs) => {
       const { known, pending } = await this.consent.recorded(message);
       for (const { counter, kind, of } of pending) this.tell("recorded", { counter, kind, of });
-      if (!known) this.#askChain();
+      if (!known) this.#askChain(nowMs);
     },
-    chain: async (message, nowMs) => {
+    chain: async (message, nowMs, before) => {
+      this.#chainDue = null;
+      if (before !== null) {
+        const hasJoined = await this.consent.loadOlder(message);
+        if (hasJoined && this.consent.before !== null) this.#askChain(nowMs, this.consent.before);
+        if (this.consent.isWhole) this.tell("chain", { counter: this.consent.counter });
+        return;
+      }
       const { recorded, given } = await this.consent.load(message, this.cityMs(nowMs));
       for (const { counter, kind, of } of recorded) this.tell("recorded", { counter, kind, of });
       for (const { counter, kind, of } of given) {
         this.tell("consent refused", { counter, kind, of, reason: "stale" });
       }
       this.tell("chain", { counter: message.counter });
-      this.#sendConsent(nowMs);
+      this.#sendConsent(nowMs); // which waits for the head alone
+      if (this.consent.before !== null) this.#askChain(nowMs, this.consent.before);
     },
     refused: (message, nowMs) => this.#refused(message, nowMs),
     time: ({ clientMs, nowMs: cityMs }, nowMs) => {
@@ -192,7 +205,7 @@ export class Session {
     this.consent.belongsTo({ city: this.hello.city, citizen: this.citizen });
     this.consent.reconnected();
     this.#sendConsent(nowMs); // first of all: a withdrawal may be among it
-    this.#askChain();
+    this.#askChain(nowMs);
     await this.voices.settle(nowMs);
   }
 
@@ -201,7 +214,7 @@ export class Session {
     if (consent !== null) {
       const { kind, of, counter } = consent.pending;
       if (consent.isLost) this.tell("consent refused", { kind, of, counter, reason });
-      if (consent.askChain) this.#askChain();
+      if (consent.askChain) this.#askChain(nowMs);
       return;
     }
     const asked = this.#asked.get(ref);
@@ -213,13 +226,17 @@ export class Session {
       this.#enrolAgainMs = nowMs + ENROL_AGAIN_MS;
     } else if (asked.what === "join" || asked.what === "open") {
       this.voices.refused(asked, reason, nowMs);
-    } else if (asked.what === "chain" && reason in ASK_AGAIN_MS) this.#askChain();
+    } else if (asked.what === "chain" && this.#chainDue !== null) {
+      this.#chainDue.atMs = nowMs + (ASK_AGAIN_MS[reason] ?? CHAIN_AGAIN_MS);
+    }
   }
 
   // ── consent ───────────────────────────────────────────────────────────────────────────────────
 
-  #askChain() {
-    this.say(say.askChain(this.ask("chain"), this.citizen));
+  /** Ask for the chain's newest records, or those before a counter; again until there is an answer. */
+  #askChain(nowMs, before = null) {
+    this.#chainDue = { before, atMs: nowMs + CHAIN_AGAIN_MS };
+    this.say(say.askChain(this.ask("chain", before), this.citizen, before));
   }
 
   /**
@@ -252,6 +269,7 @@ export class Session {
     await this.voices.tick(nowMs);
     this.#sendConsent(nowMs);
     if (this.#enrolAgainMs !== null && this.#enrolAgainMs <= nowMs) await this.#enrol();
+    if (this.#chainDue !== null && this.#chainDue.atMs <= nowMs) this.#askChain(nowMs, this.#chainDue.before);
     if (this.#timeAskedMs !== null && nowMs - this.#timeAskedMs >= SILENCE_MS_MAX) {
       this.#timeAskedMs = null;
       this.tell("silent");
@@ -266,7 +284,7 @@ export class Session {
   nextDeadlineMs() {
     if (this.hello === null) return null;
     const silentMs = this.#timeAskedMs === null ? null : this.#timeAskedMs + SILENCE_MS_MAX;
-    const own = [this.#timeDueMs, silentMs, this.#enrolAgainMs];
+    const own = [this.#timeDueMs, silentMs, this.#enrolAgainMs, this.#chainDue?.atMs ?? null];
     // what waits for a welcome is not due before it
     const settled = this.isSettled ? [this.consent.dueMs, ...this.voices.deadlines()] : [];
     const deadlines = [...own, ...settled].filter((at) => at !== null);
