@@ -188,6 +188,7 @@ class City:
             self._say("every service is ready; no sample was tried, since there are no rooms here")
             return
         program = program_name()
+        self._say(f"  open {self.url} in a browser")
         self._say(f"  speak and listen:  {program} citizen --url {self.url}")
         self._say(f"  play recordings:   {program} load replay load/recordings --url {self.url}")
         self._say(f"  what is going on:  {program} tap --state {self._state.root}")

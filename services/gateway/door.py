@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import cast
 
-from aiohttp import web
-
 from services.gateway import sse, websocket
 from services.gateway.connection import Hub
 from services.gateway.head import (
@@ -26,7 +24,7 @@ from services.gateway.head import (
     read_upgrade,
     read_watch,
 )
-from services.gateway.http import raw_refusal
+from services.gateway.http import HttpServer, raw_refusal
 from services.gateway.settings import GatewaySettings
 from shared.identifiers import MonotonicNs
 
@@ -44,7 +42,7 @@ class Door:
     def __init__(
         self,
         hub: Hub,
-        http: web.Server,
+        http: HttpServer,
         settings: GatewaySettings,
         *,
         may_enter: Callable[[], bool],
@@ -53,6 +51,7 @@ class Door:
     ) -> None:
         self.hub = hub
         self.http = http
+        http.give_back = self._give_back
         self.settings = settings
         self.may_enter = may_enter
         self._sessions = sessions
@@ -71,6 +70,13 @@ class Door:
     def entrance(self) -> Entrance:
         """The protocol of a new connection."""
         return Entrance(self)
+
+    def _give_back(self, transport: asyncio.Transport, data: bytes) -> None:
+        """A connection that was HTTP's goes on as something else."""
+        entrance = self.entrance()
+        transport.set_protocol(entrance)
+        entrance.connection_made(transport)
+        entrance.data_received(data)
 
     def admit(self, entrance: Entrance, address: str) -> bool:
         total = len(self._open) + len(self.http.connections) + self._sessions()

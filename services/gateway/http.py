@@ -1,4 +1,4 @@
-"""Plain HTTP at the door: health, metrics, and where to read on. Errors are JSON, by name."""
+"""Plain HTTP at the door: the page, health and metrics. Errors are JSON, by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -14,16 +15,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from services.gateway.head import LIVE_PATH, WATCH_PATH
+from services.gateway.page_files import PageFiles
 
-WELCOME = """\
-Synchronia: a consent-first, real-time affect network.
-
-This is a gateway. Sockets: /v1/live (subprotocols synchronia.v1, synchronia.v1.json).
-What is public, as Server-Sent Events: /v1/watch/<sanctuary>.
-The protocol is written down in docs/protocol.md; `synchronia citizen --help` speaks and listens.
-Health: /livez, /readyz, /metrics.
-"""
 KEEP_ALIVE_S = 30.0
+GiveBack = Callable[[asyncio.Transport, bytes], None]
 READY_FOR_S = 0.25
 """How long one round trip over the bus answers for; a flood of probes asks no more often."""
 HEAD_BYTES_MAX = 8190
@@ -57,10 +52,40 @@ _SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # noqa: LOG001  (nobo
 """aiohttp would log what a client sent."""
 
 
-class _Quiet(RequestHandler):
-    """aiohttp's connection, without its error pages: they quote the request."""
+_OURS = tuple(f"GET {path}".encode() for path in (LIVE_PATH, WATCH_PATH))
+"""How the head of a request begins that is not HTTP's to answer."""
 
-    __slots__ = ()
+
+class _Quiet(RequestHandler):
+    """aiohttp's connection, without its error pages: they quote the request.
+
+    A connection that is kept alive may be used for a socket or an event stream next (reverse proxies
+    do): between two requests it is given back to the door, with the bytes that came.
+    """
+
+    __slots__ = ("_give_back", "_is_amid_head")
+
+    def __init__(self, manager: web.Server, give_back: GiveBack, **options: Any) -> None:
+        super().__init__(manager, loop=asyncio.get_running_loop(), **options)
+        self._give_back = give_back
+        self._is_amid_head = False
+
+    def data_received(self, data: bytes) -> None:
+        transport = self.transport
+        may_go_over = self._is_idle and not self._is_amid_head
+        if may_go_over and transport is not None and data.startswith(_OURS):
+            self.transport = None  # not to be closed by the farewell
+            self.connection_lost(None)
+            self._give_back(transport, data)
+            return
+        super().data_received(data)
+        self._is_amid_head = self._is_idle
+
+    @property
+    def _is_idle(self) -> bool:
+        """It waits for a request; what came last, if anything, made none."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._messages
 
     def handle_error(
         self,
@@ -78,12 +103,15 @@ class _Quiet(RequestHandler):
 
 
 class HttpServer(web.Server):
-    """Makes one protocol a connection; `close` ends those that are open."""
+    """Makes one protocol a connection; `shutdown` ends those that are open."""
+
+    give_back: GiveBack
+    """Set by the door."""
 
     def __call__(self) -> RequestHandler:
         return _Quiet(
             self,
-            loop=asyncio.get_running_loop(),
+            self.give_back,
             keepalive_timeout=KEEP_ALIVE_S,
             access_log=_SILENT,
             logger=_SILENT,
@@ -100,12 +128,14 @@ class Pages:
     def __init__(
         self,
         registry: CollectorRegistry,
+        files: PageFiles,
         *,
         is_ready: Callable[[], bool],
         round_trip: Callable[[], Awaitable[bool]],
         now_s: Callable[[], float],
     ) -> None:
         self._registry = registry
+        self._files = files
         self._is_ready = is_ready
         self._round_trip = round_trip
         self._now_s = now_s
@@ -120,10 +150,13 @@ class Pages:
         path = request.path
         if path.startswith(WATCH_PATH):  # a GET went elsewhere
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET")
-        if path not in {"/", "/livez", "/readyz", "/metrics", LIVE_PATH}:
+        is_page = path in self._files.paths
+        if not is_page and path not in {"/livez", "/readyz", "/metrics", LIVE_PATH}:
             return _refused(HTTPStatus.NOT_FOUND, "not found")
         if request.method not in {"GET", "HEAD"}:
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET, HEAD")
+        if is_page:
+            return self._files.answer(path, request.headers)
         match path:
             case "/livez":
                 return web.Response(text="alive\n")
@@ -136,8 +169,6 @@ class Pages:
                     body=generate_latest(self._registry),
                     headers={"Content-Type": CONTENT_TYPE_LATEST},
                 )
-            case "/":
-                return web.Response(text=WELCOME)
             case _:
                 return _refused(
                     HTTPStatus.UPGRADE_REQUIRED, "upgrade required", Upgrade="websocket"

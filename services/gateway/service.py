@@ -12,6 +12,7 @@ from services.gateway import frames
 from services.gateway.connection import Connection
 from services.gateway.core import (
     Close,
+    Cut,
     Effect,
     Form,
     Gateway,
@@ -24,6 +25,7 @@ from services.gateway.core import (
 from services.gateway.door import Door
 from services.gateway.http import Pages
 from services.gateway.metrics import GatewayMetrics, Sweeps
+from services.gateway.page_files import PageFiles
 from services.gateway.settings import GatewaySettings
 from services.gateway.sse import EventStream
 from shared import subjects
@@ -68,6 +70,7 @@ class Service:
         self._emptied = asyncio.Event()
         pages = Pages(
             runtime.registry,
+            PageFiles(),
             is_ready=lambda: self.core.city is not None and not self.core.is_draining,
             round_trip=runtime.bus.round_trip,
             now_s=lambda: monotonic_ns() / 1e9,
@@ -200,6 +203,8 @@ class Service:
                     self._write(effect)
                 case Close(session, code):
                     self._sockets[session].close(code)
+                case Cut(session):
+                    self._sockets[session].transport.abort()
                 case RefuseWatch(session, status, name):
                     stream = self._sockets[session]
                     assert isinstance(stream, EventStream)
@@ -246,6 +251,7 @@ class Service:
         for effect in self.core.sweep(self._settings.writes_per_slice):
             self._write(effect)
         now_ns = monotonic_ns()
+        self.core.handed(now_ns)
         self._sweep_cost_ns += now_ns - begin_ns
         if self.core.is_sweeping:
             self._loop.call_soon(self._sweep)

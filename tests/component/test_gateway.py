@@ -483,7 +483,7 @@ async def test_bad_requests_are_refused_by_name_and_echo_nothing(broker: Broker)
 async def test_health_is_told_over_http(broker: Broker) -> None:
     await make_city(broker)
     async with running_gateway(broker) as gateway, aiohttp.ClientSession(gateway.http) as http:
-        for path, part in (("/livez", "alive"), ("/readyz", "ready"), ("/", "docs/protocol.md")):
+        for path, part in (("/livez", "alive"), ("/readyz", "ready"), ("/", "Synchronia")):
             async with http.get(path) as answer:
                 assert answer.status == 200
                 assert part in await answer.text()
