@@ -263,6 +263,16 @@ export class Connection {
     return this.#do((session) => session.voices.feel(sanctuary, feeling, Date.now()), null);
   }
 
+  /**
+   * Publish the key of a strand that an earlier visit of the same device left open.
+   * @param {{sanctuary: Uint8Array, strand: Uint8Array, signer: import("./ed25519.js").Signer}} of
+   * @param {number} afterMs from now; the strand must have ended a minute before
+   */
+  release(of, afterMs) {
+    const atMs = Date.now() + afterMs;
+    return this.#do((session) => session.voices.release({ ...of, atMs }), null);
+  }
+
   /** @param {{sanctuary?: Uint8Array|null, audience: number, tier: number, purpose?: number, untilMs?: number|null}} of */
   grant({ sanctuary = null, audience, tier, purpose = Purpose.LIVE, untilMs = null }) {
     return this.#consent("grant", { sanctuary, audience, tier, purpose, untilMs });

@@ -143,7 +143,8 @@ export class Voices {
       if (window !== null) await this.#seal(place, window);
     }
     writer.isOpen = true;
-    this.session.tell("opened", { sanctuary: hex(sanctuary), strand: hex(strand), nextSeq });
+    const { signer } = writer;
+    this.session.tell("opened", { sanctuary: hex(sanctuary), strand: hex(strand), nextSeq, signer });
   }
 
   /** @returns {Promise<number|null>} the sample's number; nil while no strand is open */
@@ -213,6 +214,15 @@ export class Voices {
     const release = place.end(nowMs);
     if (release !== null) this.#releases.push(release);
     this.session.tell("voice ended", { sanctuary: hex(place.sanctuary), strand, reason });
+  }
+
+  /**
+   * Publish the key of a strand that an earlier visit left open: its page was closed with it.
+   * @param {{sanctuary: Uint8Array, strand: Uint8Array, signer: import("./ed25519.js").Signer,
+   *          atMs: number}} release `atMs`: a minute after the strand's end at the earliest
+   */
+  release(release) {
+    this.#releases.push(release);
   }
 
   // ── time ──────────────────────────────────────────────────────────────────────────────────────
