@@ -210,6 +210,7 @@ test("a snapshot is joined in the middle of a window", async () => {
   await see(snapshot(1), ada.shown({ nextSeq: 4, body, seal: record }));
   assert.deepEqual(told("snapshot")[0], {
     type: "snapshot", sanctuary: hex(ROOM), isReturn: false, recovered: false, missed: 0,
+    strands: [hex(ada.strand)], pseudonyms: [],
   });
   await see(...ada.samples(1), await ada.seal(), ...ada.samples(1), await ada.seal());
   assert.deepEqual(states(), [[2, 4, "incomplete"], [5, 5, "verified"]]);
@@ -244,6 +245,9 @@ test("a snapshot takes away what it does not show", async () => {
   await see(snapshot(1), bob.shown());
   assert.deepEqual([...viewer.room(ROOM).strands.keys()], [hex(bob.strand)]);
   assert.equal(viewer.room(ROOM).cells.size, 0);
+  assert.deepEqual(told("snapshot")[0].strands, [hex(bob.strand)]);
+  await see(snapshot(2), bob.shown(), cell);
+  assert.deepEqual(told("snapshot")[1].pseudonyms, [hex(filled(8, 1))]);
   assert.ok(!viewer.room(ROOM).hasGap);
 });
 

@@ -107,7 +107,10 @@ export class Viewer {
     if (room.snapshot.left <= 0) this.#end(room);
   }
 
-  /** `recovered` is what the city says and what one's own numbers say, both. */
+  /**
+   * `recovered` is what the city says and what one's own numbers say, both; `strands` and `pseudonyms`
+   * are all that is still held, so that what is not among them can be blanked.
+   */
   #end(room) {
     const { sanctuary, recovered, stale, missed } = room.snapshot;
     for (const key of stale) {
@@ -117,6 +120,7 @@ export class Viewer {
     Object.assign(room, { snapshot: null, hasGap: false, hadSnapshot: true });
     this.#tell("snapshot", {
       sanctuary: hex(sanctuary), isReturn, recovered: recovered && missed === 0, missed,
+      strands: [...room.strands.keys()], pseudonyms: [...room.cells.keys()],
     });
   }
 

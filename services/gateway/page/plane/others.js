@@ -1,0 +1,283 @@
+/** Everybody but oneself: tiles on their seats, marks with trail, rim and name. */
+
+import { FADE_MS, progress } from "./mark.js";
+import { GRID, PAD_PX, xOf, yOf } from "./feeling.js";
+import { chooseNamed, MANY, placeLabel, Taken } from "./labels.js";
+import { flower } from "./shapes.js";
+import { shade } from "./tokens.js";
+
+const WHOLE_TURN = 2 * Math.PI;
+/** Radius of a mark, CSS pixels: wide, narrow; smaller when there are many. */
+const RADIUS_WIDE_PX = 13;
+const RADIUS_NARROW_PX = 10.5;
+const NARROW_PX = 420;
+const MANY_SCALE = 0.64;
+/** From the outline's radius to the rim's. */
+const RIM = 1.36;
+const TRAIL_POINTS_MANY = 14;
+const TILE_PX = 10;
+const SEAT_PX = 13;
+/** From a cell's edges to the first seat. */
+const SEAT_INSET_PX = 6;
+const TICK_PX = 5;
+
+/** How wide a mark is drawn. @param {import("./feeling.js").Size} size */
+export function radiusOf({ width }, people) {
+  const radius = width < NARROW_PX ? RADIUS_NARROW_PX : RADIUS_WIDE_PX;
+  return people > MANY ? radius * MANY_SCALE : radius;
+}
+
+/** What is drawn: the newest of everything. @typedef {object} Scene
+ * @property {import("./crowd.js").Crowd} crowd advanced to `nowMs`
+ * @property {import("./feeling.js").Size} size
+ * @property {import("./tokens.js").Tokens} tokens
+ * @property {number} nowMs
+ * @property {boolean} isStill reduced motion: no trails, no fades
+ * @property {Set<string>} followed
+ * @property {string|null} focused
+ * @property {{x: number, y: number}|null} you where one's own mark is, so that no name covers it
+ */
+
+export class Others {
+  #taken = new Taken();
+  /** @type {Set<string>} who has a name on the plane */
+  #named = new Set();
+  /** @type {Map<string, number>} on which side of its mark a name is */
+  #sides = new Map();
+  /** @type {Map<string, number>} width of a text, CSS pixels */
+  #widths = new Map();
+
+  /** The theme or the type's size has changed. */
+  forget() {
+    this.#widths.clear();
+  }
+
+  /**
+   * @param {CanvasRenderingContext2D} context cleared, in CSS pixels
+   * @param {Scene} scene
+   */
+  draw(context, scene) {
+    const { crowd, size, nowMs } = scene;
+    const marks = [...crowd.marks.values()].filter((mark) => mark.hasPlace);
+    const radius = radiusOf(size, marks.length);
+    const isHollow = crowd.isHollow(nowMs);
+    drawTiles(context, scene, isHollow);
+    if (!scene.isStill) {
+      const points = marks.length > MANY ? TRAIL_POINTS_MANY : undefined;
+      for (const mark of marks) drawTrail(context, scene, mark, points);
+    }
+    this.#taken.clear();
+    for (const mark of marks) {
+      const reach = radius * RIM;
+      const [x, y] = [xOf(mark.shownValence, size), yOf(mark.shownArousal, size)];
+      this.#taken.claim(x - reach, y - reach, 2 * reach, 2 * reach);
+      drawMark(context, scene, mark, { x, y, radius, isHollow: isHollow || mark.isHeld });
+    }
+    if (scene.you !== null) this.#taken.claim(scene.you.x - 24, scene.you.y - 24, 80, 48);
+    this.#drawNames(context, scene, marks, radius);
+    context.globalAlpha = 1;
+  }
+
+  #drawNames(context, scene, marks, radius) {
+    const { tokens, size, nowMs, isStill, followed, focused } = scene;
+    this.#named = chooseNamed(marks, {
+      width: size.width, nowMs, named: this.#named, followed, focused,
+    });
+    for (const citizen of this.#sides.keys()) {
+      if (!this.#named.has(citizen)) this.#sides.delete(citizen);
+    }
+    context.font = `500 ${tokens.textPx}px system-ui, sans-serif`;
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    context.lineJoin = "round";
+    for (const mark of marks) {
+      const text = this.#named.has(mark.citizen) || mark.isFalse ? labelOf(mark) : "";
+      if (text === "") continue;
+      const [x, y] = [xOf(mark.shownValence, size), yOf(mark.shownArousal, size)];
+      const box = { width: this.#widthOf(context, text), height: tokens.textPx * 1.35 };
+      const place = placeLabel(
+        this.#taken, { x, y, reach: radius * RIM }, box, size, this.#sides.get(mark.citizen),
+      );
+      if (place === null) continue;
+      this.#sides.set(mark.citizen, place.side);
+      this.#taken.claim(place.left, place.top, box.width, box.height);
+      context.globalAlpha = isStill ? 1 : mark.opacity(nowMs);
+      writeOver(context, tokens, text, place.left, place.top + box.height / 2,
+        mark.isFalse ? tokens.stop : tokens.ink);
+    }
+  }
+
+  #widthOf(context, text) {
+    let width = this.#widths.get(text);
+    if (width === undefined) {
+      if (this.#widths.size > 200) this.#widths.clear();
+      width = context.measureText(text).width;
+      this.#widths.set(text, width);
+    }
+    return width;
+  }
+}
+
+function labelOf(mark) {
+  if (mark.isFalse) return mark.name === "" ? "seal is false" : `${mark.name} · seal is false`;
+  return mark.name;
+}
+
+/** Text with the plane's colour around it, so that it is read over grid and trails. */
+export function writeOver(context, tokens, text, x, y, colour) {
+  context.lineWidth = 4;
+  context.strokeStyle = tokens.plane;
+  context.strokeText(text, x, y);
+  context.fillStyle = colour;
+  context.fillText(text, x, y);
+}
+
+// ── marks ─────────────────────────────────────────────────────────────────────────────────────────
+
+function drawMark(context, { tokens, nowMs, isStill }, mark, { x, y, radius, isHollow }) {
+  const alpha = isStill ? 1 : mark.opacity(nowMs);
+  const seal = mark.seal(nowMs);
+  const path = flower(mark.lobes, mark.shownValence, mark.shownArousal);
+  const colour = shade(tokens, mark.shownValence);
+  context.save();
+  context.translate(x, y);
+  context.globalAlpha = alpha;
+  context.fillStyle = tokens.plane;
+  context.beginPath();
+  context.arc(0, 0, radius * RIM, 0, WHOLE_TURN);
+  context.fill();
+  context.scale(radius, radius);
+  context.fillStyle = context.strokeStyle = colour;
+  if (isHollow) {
+    context.lineWidth = 1.25 / radius;
+    context.stroke(path);
+  } else {
+    context.globalAlpha = seal === "false" ? alpha * 0.4 : alpha;
+    context.fill(path);
+  }
+  context.restore();
+  context.globalAlpha = alpha;
+  drawRim(context, tokens, seal, x, y, radius * RIM);
+}
+
+/** What the seals prove: dotted pending, whole verified, open incomplete, a crossed square false. */
+function drawRim(context, tokens, seal, x, y, reach) {
+  context.strokeStyle = tokens.ink;
+  context.lineWidth = 1.25;
+  context.beginPath();
+  if (seal === "false") {
+    const half = reach * 0.9;
+    const over = half + 3;
+    context.strokeStyle = tokens.stop;
+    context.lineWidth = 2.5;
+    context.rect(x - half, y - half, 2 * half, 2 * half);
+    context.moveTo(x - over, y - over);
+    context.lineTo(x + over, y + over);
+    context.moveTo(x + over, y - over);
+    context.lineTo(x - over, y + over);
+  } else if (seal === "incomplete") context.arc(x, y, reach, 0.5, WHOLE_TURN - 0.9);
+  else context.arc(x, y, reach, 0, WHOLE_TURN);
+  if (seal === "pending" || seal === "unsealed") context.setLineDash([1.5, 4]);
+  context.stroke();
+  context.setLineDash([]);
+}
+
+/** Wider and darker towards the mark; nothing where something is missing, and a tick at each end of it. */
+function drawTrail(context, { size, tokens, nowMs }, mark, points) {
+  const { trail } = mark;
+  const first = trail.from(mark.falseMs ?? nowMs, points);
+  const last = trail.length - 1;
+  if (first >= last) return;
+  const alpha = mark.opacity(nowMs);
+  context.strokeStyle = shade(tokens, mark.shownValence);
+  context.lineCap = "round";
+  if (mark.isFalse) context.setLineDash([2, 3]);
+  let [fromX, fromY] = [xOf(trail.valence(first), size), yOf(trail.arousal(first), size)];
+  for (let i = first + 1; i <= last; i += 1) {
+    const isHead = i === last && !mark.isFalse;
+    const toX = xOf(isHead ? mark.shownValence : trail.valence(i), size);
+    const toY = yOf(isHead ? mark.shownArousal : trail.arousal(i), size);
+    const age = (i - first) / (last - first);
+    context.globalAlpha = alpha * (0.12 + 0.6 * age);
+    if (trail.isBroken(i)) drawGap(context, fromX, fromY, toX, toY);
+    else {
+      context.lineWidth = 0.8 + 2 * age;
+      context.beginPath();
+      context.moveTo(fromX, fromY);
+      context.lineTo(toX, toY);
+      context.stroke();
+    }
+    [fromX, fromY] = [toX, toY];
+  }
+  context.setLineDash([]);
+}
+
+/** A tick across each end of what is missing. */
+function drawGap(context, fromX, fromY, toX, toY) {
+  const across = Math.atan2(toY - fromY, toX - fromX) + Math.PI / 2;
+  const [dx, dy] = [TICK_PX * Math.cos(across), TICK_PX * Math.sin(across)];
+  const { globalAlpha } = context;
+  context.globalAlpha = Math.max(globalAlpha, 0.9);
+  context.lineWidth = 1.5;
+  context.beginPath();
+  for (const [x, y] of [[fromX, fromY], [toX, toY]]) {
+    context.moveTo(x - dx, y - dy);
+    context.lineTo(x + dx, y + dy);
+  }
+  context.stroke();
+  context.globalAlpha = globalAlpha;
+}
+
+// ── tiles ─────────────────────────────────────────────────────────────────────────────────────────
+
+/** How many seats a cell has. @param {import("./feeling.js").Size} size */
+export function seatsOf({ width }) {
+  const cell = (width - 2 * PAD_PX) / GRID;
+  return Math.max(1, Math.floor((cell - SEAT_INSET_PX) / SEAT_PX));
+}
+
+/** The middle of a seat along the lower edge of its cell. */
+export function seatAt(cell, seat, { width, height }) {
+  const [column, row] = [cell % GRID, Math.floor(cell / GRID)];
+  const left = PAD_PX + (column / GRID) * (width - 2 * PAD_PX);
+  const bottom = height - PAD_PX - (row / GRID) * (height - 2 * PAD_PX);
+  return [left + SEAT_INSET_PX + SEAT_PX * seat + TILE_PX / 2, bottom - SEAT_INSET_PX - TILE_PX / 2];
+}
+
+function drawTiles(context, scene, isHollow) {
+  const { crowd, size, nowMs, isStill } = scene;
+  const seats = seatsOf(size);
+  for (const tile of crowd.tiles) {
+    const part = isStill ? 1 : progress(tile.changedMs, nowMs, FADE_MS);
+    if (part < 1) drawTile(context, scene, tile.fromCell, tile.fromSeat, 1 - part, { seats, isHollow });
+    drawTile(context, scene, tile.cell, tile.seat, part, { seats, isHollow });
+  }
+  drawRest(context, scene, seats);
+}
+
+function drawTile(context, { crowd, size, tokens }, cell, seat, alpha, { seats, isHollow }) {
+  // where seats run out the last one says how many more there are
+  const last = cell >= 0 && crowd.tiles.counts[cell] > seats ? seats - 1 : seats;
+  if (cell < 0 || seat >= last) return;
+  const [x, y] = seatAt(cell, seat, size);
+  context.globalAlpha = alpha;
+  context.fillStyle = shade(tokens, (((cell % GRID) + 0.5) / GRID) * 2000 - 1000);
+  context.strokeStyle = tokens.ink;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.roundRect(x - TILE_PX / 2 + 0.5, y - TILE_PX / 2 + 0.5, TILE_PX - 1, TILE_PX - 1, 2.5);
+  if (!isHollow) context.fill();
+  context.stroke();
+}
+
+function drawRest(context, { crowd, size, tokens }, seats) {
+  context.globalAlpha = 1;
+  context.font = `600 ${tokens.textPx * 0.85}px system-ui, sans-serif`;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  crowd.tiles.counts.forEach((count, cell) => {
+    if (count <= seats) return;
+    const [x, y] = seatAt(cell, seats - 1, size);
+    writeOver(context, tokens, `+${count - seats + 1}`, x - TILE_PX / 2, y, tokens.ink);
+  });
+}
