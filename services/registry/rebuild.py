@@ -66,12 +66,13 @@ async def _rebuild(runtime: Runtime) -> Rebuilt:
     wrapping = WrappingKeys(runtime.state_dir / "wrapping", runtime.random_bytes)
     store = Store(wrapping, runtime.random_bytes)
     sequences: dict[str, int] = {}
+    started_ms = wall_ms()
     for stream in STREAMS:
         count = 0
         async for sequence, subject, content in runtime.bus.read_stream(stream):
             try:
                 opened = store.open(subject, content)
-                core.load(stream, opened.citizen, opened.payload)
+                core.load(stream, opened.citizen, opened.payload, started_ms)
             except (StoreDamaged, Damaged) as error:
                 raise CannotServe(f"stream {stream}, message {sequence}: {error}") from None
             sequences[subject] = sequence

@@ -6,10 +6,11 @@ Streams `identity` and `consent` hold MessagePack arrays (`shared.codec`):
 - `["sealed record/1", number, sealed record]`, on `consent.<citizen id in hex>`
 
 A *sealed* value is a random nonce of 24 bytes and the XChaCha20-Poly1305 ciphertext
-(draft-irtf-cfrg-xchacha, as in libsodium) of a `Signed`, encoded, under the citizen's data key;
-associated data: subject ‖ ``\n`` ‖ number in decimal (0 for the inception, then the record's counter),
-so that no record can stand in another's place. The *wrapped key* is the same construction over the
-data key, under the wrapping key of `week`; associated data: subject ‖ ``\n`` ‖ week.
+(draft-irtf-cfrg-xchacha, as in libsodium) of what the core gave to store (`core.stored`), under the
+citizen's data key; associated data: subject ‖ ``\n`` ‖ number in decimal (0 for the inception, then the
+record's counter), so that no record can stand in another's place. The *wrapped key* is the same
+construction over the data key, under the wrapping key of `week`; associated data: subject ‖ ``\n`` ‖
+week.
 
 Wrapping keys lie outside JetStream, 32 random bytes each in `<state>/wrapping/<week>.key` (0600),
 `week` being the ISO 8601 week in UTC, e.g. `2026-W47`. Destroying a data key's wrapping makes all of

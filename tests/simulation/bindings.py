@@ -49,7 +49,7 @@ class RegistryNode(Node):
             for each in self.stored:
                 if each.stream == stream:
                     citizen = bytes.fromhex(each.subject.rpartition(".")[2])
-                    registry.load(stream, citizen, each.payload)
+                    registry.load(stream, citizen, each.payload, self.now_ms)
         return registry
 
     def patterns(self) -> tuple[str, ...]:

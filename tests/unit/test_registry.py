@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.registry.core import Append, Damaged, Effect, Limits, Registry
 from services.registry.core.pages import CHAIN_BYTES_MAX, PAGE_BYTES_MAX
 from services.registry.core.registry import EARLY_NS, SKEW_MS_MAX
+from services.registry.core.stored import AHEAD_MS_MAX, Accepted
 from services.registry.genesis import make_charter
 from shared.codec import ZERO_HASH, decode, encode, sha256
 from shared.consent import granted_tier
@@ -20,6 +21,7 @@ from shared.contracts import (
     Audience,
     Chain,
     ChainAsk,
+    ConsentException,
     ConsentForwarded,
     ConsentRecorded,
     ConsentRefused,
@@ -154,7 +156,7 @@ class City:
             for append in self.stored:
                 if append.stream == stream:
                     citizen = bytes.fromhex(append.subject.rpartition(".")[2])
-                    city.core.load(stream, citizen, append.payload)
+                    city.core.load(stream, citizen, append.payload, city.now_ms)
         city.stored = list(self.stored)
         city.core.start(city.now_ns, city.now_ms)
         return city
@@ -631,6 +633,82 @@ def test_a_rebuild_refuses_what_does_not_hold() -> None:
         )
         *good, (stream, last) = order
         for each, payload in good:
-            core.load(each, ada.citizen, payload)
+            core.load(each, ada.citizen, payload, NOW_MS)
         with pytest.raises(Damaged, match=f"stream {stream}"):
-            core.load(stream, ada.citizen, last)
+            core.load(stream, ada.citizen, last, NOW_MS)
+
+
+def loaded(city: City, *payloads: bytes, now_ms: int = NOW_MS) -> None:
+    """What a start makes of a citizen's records. Raises: Damaged."""
+    identity, *_ = city.stored
+    core = Registry(
+        "registry-0",
+        charter=CHARTER,
+        epoch=2,
+        random_bytes=Random(1).randbytes,
+        limits=Limits(),
+    )
+    citizen = bytes.fromhex(identity.subject.rpartition(".")[2])
+    core.load("identity", citizen, identity.payload, WallMs(now_ms))
+    for payload in payloads:
+        core.load("consent", citizen, payload, WallMs(now_ms))
+
+
+@pytest.mark.parametrize("accepted_ms", [None, 0, NOW_MS - 1, NOW_MS])
+def test_a_start_takes_no_widening_by_a_device_whatever_its_moment(
+    accepted_ms: int | None,
+) -> None:
+    city = City()
+    ada = city.person("ada")
+    forged = ada.grant(Tier.FULL, NOW_MS, key=ada.device)
+    payload = encode(forged) if accepted_ms is None else encode(Accepted(forged, accepted_ms))
+    with pytest.raises(Damaged, match="identity key"):
+        loaded(city, payload)
+
+
+def test_a_widening_cannot_be_dated_beyond_its_own_end() -> None:
+    city = City()
+    ada = city.person("ada")
+    forged = ada.grant(Tier.FULL, NOW_MS, key=ada.device, until_ms=NOW_MS + 60_000)
+    with pytest.raises(Damaged, match="identity key"):
+        loaded(city, encode(Accepted(forged, NOW_MS + 60_000)))
+    with pytest.raises(Damaged, match="clock"):
+        loaded(city, encode(Accepted(forged, NOW_MS + AHEAD_MS_MAX + 1)))
+
+
+def test_what_was_accepted_is_accepted_again_whatever_its_stamp_and_however_late() -> None:
+    """A device excepts a person less than an exception did which has ended by then: narrowing at the
+    moment of acceptance, widening at the record's own stamp.
+    """
+    city = City()
+    ada = city.person("ada")
+    ends_ms = NOW_MS + 60_000
+    person, stamp_ms = b"v" * 16, 1
+    first = ada.sign(
+        ConsentException(ada.citizen, 1, ada.head, NOW_MS, None, person, Tier.WITHHELD, ends_ms)
+    )
+    lesser = ConsentException(
+        ada.citizen, 2, sha256(first.payload), stamp_ms, None, person, Tier.AGGREGATE, None
+    )
+    second = ada.sign(lesser, ada.device)
+    city.forward(first)
+    city.now_ms = WallMs(ends_ms)
+    city.forward(second)
+    city.settle()
+    _, *stored = [append.payload for append in city.stored]
+    for now_ms in (ends_ms, ends_ms + 10**10):
+        loaded(city, *stored, now_ms=now_ms)
+        loaded(city, encode(first), encode(second), now_ms=now_ms)  # as older versions stored it
+    with pytest.raises(Damaged, match="identity key"):
+        loaded(city, stored[0], encode(Accepted(second, ends_ms - 1)), now_ms=ends_ms)
+    with pytest.raises(Damaged, match="identity key"):
+        loaded(city, encode(first), encode(second), now_ms=ends_ms - 1)
+
+
+def test_the_moment_of_acceptance_is_stored_with_the_record() -> None:
+    city = City()
+    ada = city.person("ada")
+    city.now_ms = WallMs(NOW_MS + 1234)
+    record = ada.grant(Tier.FULL, NOW_MS)
+    city.forward(record)
+    assert decode(city.waiting[0].payload, Accepted) == Accepted(record, NOW_MS + 1234)

@@ -21,6 +21,7 @@ from services.registry.core.citizen import (
     read_inception,
 )
 from services.registry.core.pages import PAGE_BYTES_MAX, records_before, rows_after
+from services.registry.core.stored import read_stored, stored_form
 from shared import subjects
 from shared.codec import Refused, decode, encode, sha256
 from shared.consent import fold, narrows, read_record, widens
@@ -62,8 +63,8 @@ SKEW_MS_MAX = 300_000
 
 
 class Append(NamedTuple):
-    """Store `payload` (a `Signed`, encoded) as the `number`-th record of the subject, after all
-    earlier appends to the same citizen; then `appended(token, …)`.
+    """Store `payload` (what `load` is given at the next start) as the `number`-th record of the
+    subject, after all earlier appends to the same citizen; then `appended(token, …)`.
     """
 
     stream: str
@@ -169,20 +170,22 @@ class Registry:
 
     # ── rebuilding ───────────────────────────────────────────────────────────────────────────────
 
-    def load(self, stream: str, citizen: bytes, payload: bytes) -> None:
+    def load(self, stream: str, citizen: bytes, payload: bytes, now_ms: WallMs) -> None:
         """One stored record; all of `identity` come before those of `consent`.
 
-        Signatures and chains are checked again (0.1 ms a record): who could write to the disk cannot
-        thereby widen. Raises: Damaged.
+        Signatures, chains and who may widen are checked again (0.1 ms a record): who could write to
+        the disk cannot thereby widen, a stolen device key in hand or not. Raises: Damaged.
         """
         try:
-            record = decode(payload, Signed)
             if stream == "identity":
-                self._load_identity(citizen, record)
+                self._load_identity(citizen, decode(payload, Signed))
             else:
-                self._load_consent(citizen, record)
+                self._load_consent(citizen, *read_stored(payload, now_ms))
         except Refused as refused:
-            raise Damaged(f"a record of stream {stream} does not hold: {refused.reason}") from None
+            why = f"does not hold: {refused.reason}"
+            if refused.reason is Refusal.SKEW:
+                why = "was accepted after this start: set the clock right"
+            raise Damaged(f"a record of stream {stream} {why}") from None
 
     def _load_identity(self, citizen: bytes, record: Signed) -> None:
         inception = read_inception(record, self.city)
@@ -191,15 +194,18 @@ class Registry:
         self._by_key[inception.identity_key] = citizen
         self._settle_identity(identity_of(citizen, inception), record)
 
-    def _load_consent(self, citizen: bytes, record: Signed) -> None:
+    def _load_consent(self, citizen: bytes, record: Signed, accepted_ms: WallMs) -> None:
         known = self._citizens.get(citizen)
         consent = read_record(record.payload)
         if known is None or consent.citizen != citizen:
             raise Refused(Refusal.UNKNOWN_CITIZEN)
-        by_identity_key(known.identity, record, self.city)
+        is_by_identity_key = by_identity_key(known.identity, record, self.city)
         if consent.counter <= known.state.counter:
             raise Refused(Refusal.STALE)
-        known.settle(record, fold(known.state, consent, sha256(record.payload)))
+        after = fold(known.state, consent, sha256(record.payload))
+        if not is_by_identity_key and widens(known.state, after, accepted_ms):
+            raise Refused(Refusal.NEEDS_IDENTITY_KEY)
+        known.settle(record, after)
 
     # ── inputs ───────────────────────────────────────────────────────────────────────────────────
 
@@ -301,7 +307,7 @@ class Registry:
             citizen = self._random_bytes(16)
         self._by_key[inception.identity_key] = citizen
         self._enrolments[citizen] = _Enrolment(identity_of(citizen, inception), record, [waiter])
-        return [self._append("identity", citizen, 0, record)]
+        return [self._append("identity", citizen, 0, encode(record))]
 
     def _enrol_again(self, citizen: bytes, inception: Inception, waiter: Waiter) -> list[Effect]:
         """The same person again. Another inception by the same key would promise devices that are
@@ -375,7 +381,8 @@ class Registry:
                 raise Refused(Refusal.TOO_FAST)
         if len(known.ahead) >= AHEAD_MAX:
             return []
-        append = self._append("consent", record.citizen, record.counter, event.record)
+        stored = stored_form(event.record, now_ms)
+        append = self._append("consent", record.citizen, record.counter, stored)
         known.ahead.append(Ahead(append.token, event.record, payload_hash, after, [_waiter(event)]))
         return [append, *self._catch_up(known, now_ns, now_ms)]
 
@@ -467,10 +474,10 @@ class Registry:
 
     # ── numbers ──────────────────────────────────────────────────────────────────────────────────
 
-    def _append(self, stream: str, citizen: bytes, number: int, record: Signed) -> Append:
+    def _append(self, stream: str, citizen: bytes, number: int, payload: bytes) -> Append:
         self._token += 1
         self._tokens[self._token] = citizen
-        return Append(stream, f"{stream}.{citizen.hex()}", number, encode(record), self._token)
+        return Append(stream, f"{stream}.{citizen.hex()}", number, payload, self._token)
 
     def _next_number(self) -> int:
         self._number += 1
