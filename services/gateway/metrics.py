@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from services.gateway.core import Gateway
+from services.gateway.core.silence import BOUNDS_MS, Histogram
 
 
 class Sweeps:
@@ -57,6 +62,7 @@ class GatewayMetrics(Collector):
             ("stalls", "Times that the loop stood still for over 0.5 s.", core.stalls),
             ("fences", "Times that viewers were cut off to be sure.", core.fences),
             ("gaps", "Viewers told `gap`.", core.gaps),
+            ("cuts", "Viewers cut off with struck bytes in their transport.", core.cuts),
             ("faults", "Frames at which our own code failed.", sweeps.faults),
         ):
             yield CounterMetricFamily(f"gateway_{name}", meaning, value=count)
@@ -75,3 +81,32 @@ class GatewayMetrics(Collector):
             for key in sorted(counts):
                 family.add_metric([key], counts[key])
             yield family
+        yield from self._silences()
+
+    def _silences(self) -> Iterator[Metric]:
+        silences = self._core.silences
+        silence = HistogramMetricFamily(
+            "gateway_withdrawal_silence_seconds",
+            "From a withdrawal read here (or heard of from another gateway) to the last bytes of its"
+            " citizen that this gateway handed to the kernel, at any of its viewers.",
+            labels=["read"],
+        )
+        for read, histogram in (("here", silences.here), ("elsewhere", silences.elsewhere)):
+            silence.add_metric([read], _buckets(histogram), histogram.sum_ns / 1e9)
+        yield silence
+        yield HistogramMetricFamily(
+            "gateway_withdrawal_acted_seconds",
+            "From a withdrawal read here until every gateway of the city had carried it out.",
+            buckets=_buckets(silences.acted),
+            sum_value=silences.acted.sum_ns / 1e9,
+        )
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, int]]:
+    """Cumulated, as Prometheus wants them."""
+    total, buckets = 0, []
+    bounds = [str(bound / 1000) for bound in BOUNDS_MS] + ["+Inf"]
+    for bound, count in zip(bounds, histogram.counts, strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets

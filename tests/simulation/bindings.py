@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from services.fanout.core import Router
-from services.gateway.core import Close, Form, Gateway, Ping, Write, WriteMany
+from services.gateway.core import Close, Cut, Form, Gateway, Ping, Write, WriteMany
 from services.gateway.settings import GatewaySettings
 from services.ingest.core import Core as Ingest
 from services.ingest.core import Superseded
@@ -243,6 +243,12 @@ class GatewayNode(Node):
                     del self._sessions[socket]
                     self.world.trace(self.name, f"closes {socket.connection} ({effect.code.name})")
                     socket.close(by_client=False, code=effect.code)
+            case Cut():
+                socket = self._sockets.pop(effect.session, None)
+                if socket is not None:
+                    del self._sessions[socket]
+                    self.world.trace(self.name, f"cuts {socket.connection}")
+                    socket.cut()
             case Ping():
                 pass
             case _:

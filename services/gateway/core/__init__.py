@@ -1,12 +1,13 @@
 """What the gateway decides: `Gateway` composes sessions, uplink, seats, courier, edge and egress."""
 
-from services.gateway.core.effects import Close, Effect, Ping, RefuseWatch, Write, WriteMany
+from services.gateway.core.effects import Close, Cut, Effect, Ping, RefuseWatch, Write, WriteMany
 from services.gateway.core.form import Form
 from services.gateway.core.gateway import Gateway
 from services.gateway.core.pace import Pace
 
 __all__ = [
     "Close",
+    "Cut",
     "Effect",
     "Form",
     "Gateway",

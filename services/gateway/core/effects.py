@@ -35,6 +35,14 @@ class Close(NamedTuple):
     code: CloseCode
 
 
+class Cut(NamedTuple):
+    """End a session's connection at once, with what its transport still holds: no close can go ahead
+    of it. The core has forgotten the session already.
+    """
+
+    session: SessionId
+
+
 class RefuseWatch(NamedTuple):
     """Answer a watcher whose event stream has not begun; the core has forgotten it already."""
 
@@ -47,4 +55,4 @@ class Ping(NamedTuple):
     session: SessionId
 
 
-Effect = Write | WriteMany | Close | RefuseWatch | Ping | Publish | Ask
+Effect = Write | WriteMany | Close | Cut | RefuseWatch | Ping | Publish | Ask

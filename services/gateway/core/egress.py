@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterable, Iterator
 from services.gateway.core.effects import Write, WriteMany
 from services.gateway.core.form import EventSnapshot, Form, Told, payload_of
 from services.gateway.core.owed import (
+    AnyOwed,
     AudienceQueue,
     Chunk,
+    Handing,
     Owed,
     OwedEvents,
     OwedSnapshot,
@@ -29,9 +31,11 @@ from services.gateway.core.owed import (
     members_key,
     public_key,
     session_key,
+    whose,
 )
+from services.gateway.core.silence import Silences
 from shared.contracts.fanout import AudienceKey, DenyPair, Segment
-from shared.identifiers import SessionId
+from shared.identifiers import SessionId, slot_of
 
 OWN_WRITE_BYTES = 16_384
 """At most so much is written to one viewer before it is asked whether it still keeps up: as much as
@@ -41,10 +45,13 @@ PENDING_BYTES_MAX = 4 * 1024 * 1024
 
 
 class Egress:
-    """All queues towards viewers. `too_slow` and `overflowed_slots` are taken by the caller."""
+    """All queues towards viewers. `too_slow`, `overflowed_slots` and `holders` are the caller's to act
+    on; `silences` is told what goes out while it listens.
+    """
 
-    def __init__(self, *, backlog_bytes_max: int) -> None:
+    def __init__(self, *, backlog_bytes_max: int, silences: Silences | None = None) -> None:
         self._backlog_bytes_max = backlog_bytes_max
+        self._silences = silences or Silences()
         self._viewers: dict[SessionId, Viewer] = {}
         self._audiences: dict[AudienceKey, AudienceQueue] = {}
         self._of_slot: dict[int, dict[AudienceKey, AudienceQueue]] = {}
@@ -57,6 +64,10 @@ class Egress:
         self._turns = 0
         self.too_slow: dict[SessionId, None] = {}
         self.overflowed_slots: dict[int, None] = {}
+        self.holders: dict[SessionId, None] = {}
+        """Paused viewers whose transport still holds bytes of a citizen that was struck for them."""
+        self._handing: Handing | None = None
+        """What is being written just now."""
         self.flushes = 0
         self.messages_flushed = 0
 
@@ -94,6 +105,9 @@ class Egress:
         viewer.owed.clear()
         self._busy.pop(session, None)
         self.too_slow.pop(session, None)
+        if self._silences.is_open and viewer.left:
+            self._silences.go_out(viewer.left)  # how much of it, nobody knows
+        self.holders.pop(session, None)
 
     def farewell(self, session: SessionId) -> Write | None:
         """The answers that a session about to be closed is still owed, if its transport takes them."""
@@ -101,19 +115,27 @@ class Egress:
         if viewer is None or viewer.is_paused:
             return None
         self._keep(viewer, lambda owed: owed.audience is None)
-        return self._own_write(viewer) if viewer.owed else None
+        return self._own_write(viewer, self._next_own(viewer)) if viewer.owed else None
 
     def pause(self, session: SessionId) -> None:
-        """The transport took no more: what comes now waits here."""
+        """The transport took no more: what comes now waits here. Called amid the write that was too
+        much, it tells whose bytes the transport keeps the rest of.
+        """
         viewer = self._viewers.get(session)
         if viewer is not None:
             viewer.is_paused = True
+            if self._handing is not None:
+                viewer.left = dict.fromkeys(whose(self._handing))
             self._busy[session] = viewer
 
     def resume(self, session: SessionId) -> None:
         viewer = self._viewers.get(session)
         if viewer is not None:
             viewer.is_paused = False
+            if self._silences.is_open:
+                self._silences.go_out(viewer.left)
+            viewer.left.clear()
+            self.holders.pop(session, None)
             self._settle(viewer)
 
     def backlog_bytes(self) -> int:
@@ -267,6 +289,7 @@ class Egress:
         """
         if session is None and key[:1] == b"s" and len(key) == 33:
             session = SessionId(key[1:17])
+        self._silences.strike(citizen, key[-16:])
         if session is not None:
             self._strike_one(citizen, key, slot, session, notice)
             return
@@ -277,6 +300,8 @@ class Egress:
         for viewer in list(self._busy.values()):
             if key in viewer.audiences:
                 self._keep(viewer, lambda owed: owed.audience != key or not owed.without(citizen))
+            if (key, citizen) in viewer.left:
+                self.holders[viewer.session] = None
         if notice:
             self._push(audience, [Segment(None, notice)], {})
 
@@ -303,6 +328,8 @@ class Egress:
         # Whichever form is struck: the snapshot, owed as the audience's, holds the session's own too.
         keys = (own_key, *audience_keys)
         self._keep(viewer, lambda owed: owed.audience not in keys or not owed.without(citizen))
+        if any((each, citizen) in viewer.left for each in keys):
+            self.holders[viewer.session] = None
         if notice and any(audience_key in viewer.audiences for audience_key in audience_keys):
             self._append(viewer, Owed(viewer.form_of(notice), audience=own_key, slot=slot))
 
@@ -312,6 +339,8 @@ class Egress:
             self._purge(audience, citizen)
         for viewer in list(self._busy.values()):
             self._keep(viewer, lambda owed: owed.slot != slot or not owed.without(citizen))
+            if any(whom == citizen and slot_of(key[-16:]) == slot for key, whom in viewer.left):
+                self.holders[viewer.session] = None
 
     def clear_slot(self, slot: int) -> list[tuple[SessionId, AudienceKey]]:
         """Empty the slot's audiences and queues. Returns who was in them."""
@@ -356,16 +385,14 @@ class Egress:
 
     # ── own queues ───────────────────────────────────────────────────────────────────────────────
 
-    def _append(self, viewer: Viewer, owed: Owed | OwedSnapshot | OwedEvents) -> None:
+    def _append(self, viewer: Viewer, owed: AnyOwed) -> None:
         viewer.owed.append(owed)
         viewer.owed_bytes += owed.byte_count
         self._busy[viewer.session] = viewer
         if viewer.is_paused and viewer.owed_bytes > self._backlog_bytes_max:
             self.too_slow[viewer.session] = None
 
-    def _keep(
-        self, viewer: Viewer, is_kept: Callable[[Owed | OwedSnapshot | OwedEvents], bool]
-    ) -> None:
+    def _keep(self, viewer: Viewer, is_kept: Callable[[AnyOwed], bool]) -> None:
         """Drop from the viewer's own queue what the test does not keep."""
         if not viewer.owed:
             return
@@ -474,7 +501,10 @@ class Egress:
         while self._own and writes < writes_max:
             viewer = self._own.pop()
             while viewer.owed and not viewer.is_paused and writes < writes_max:
-                yield self._own_write(viewer)
+                taken = self._next_own(viewer)
+                self._hand(taken)
+                yield self._own_write(viewer, taken)
+                self._handing = None
                 writes += 1
             if viewer.owed and not viewer.is_paused:
                 self._own.append(viewer)
@@ -505,18 +535,29 @@ class Egress:
                 slice_ = [viewer for viewer in slice_ if not viewer.is_paused]
             if slice_:
                 writes += len(slice_)
+                self._hand(swept)
                 yield WriteMany([v.session for v in slice_], payload, swept.form)
+                self._handing = None
 
-    def _own_write(self, viewer: Viewer) -> Write:
-        messages: list[bytes] = []
+    def _hand(self, handing: Handing) -> None:
+        self._handing = handing
+        if self._silences.is_open:
+            self._silences.go_out(whose(handing))
+
+    def _next_own(self, viewer: Viewer) -> list[AnyOwed]:
+        """Take what the viewer's next own write holds out of its queue."""
+        taken: list[AnyOwed] = []
         byte_count = 0
         while viewer.owed:
             owed = viewer.owed[0]
-            if messages and byte_count + owed.byte_count > OWN_WRITE_BYTES:
+            if taken and byte_count + owed.byte_count > OWN_WRITE_BYTES:
                 break
-            viewer.owed.popleft()
+            taken.append(viewer.owed.popleft())
             byte_count += owed.byte_count
-            messages.extend(owed.messages())
         viewer.owed_bytes -= byte_count
+        return taken
+
+    def _own_write(self, viewer: Viewer, taken: list[AnyOwed]) -> Write:
+        messages = [message for owed in taken for message in owed.messages()]
         self.messages_flushed += len(messages)
         return Write(viewer.session, payload_of(messages, viewer.form), viewer.form)

@@ -103,9 +103,7 @@ class Gateway:
         self._interest = InterestBook()
         self._courier = Courier()
         self.silences = Silences()
-        self._egress = Egress(
-            backlog_bytes_max=settings.backlog_bytes_max, silences=self.silences
-        )
+        self._egress = Egress(backlog_bytes_max=settings.backlog_bytes_max, silences=self.silences)
         self._cut_ns: dict[SessionId, int] = {}
         """Viewers whose transport holds what was struck, and when they are cut off."""
         self._passed: list[tuple[int, int]] = []
@@ -610,9 +608,7 @@ class Gateway:
         effects: list[Effect] = []
         holders = self._egress.holders
         if holders or self._cut_ns:
-            self._cut_ns = {
-                id_: self._cut_ns.get(id_, now_ns + LEFT_NS_MAX) for id_ in holders
-            }
+            self._cut_ns = {id_: self._cut_ns.get(id_, now_ns + LEFT_NS_MAX) for id_ in holders}
             for id_ in [id_ for id_, at_ns in self._cut_ns.items() if at_ns <= now_ns]:
                 del self._cut_ns[id_]
                 self.cuts += 1

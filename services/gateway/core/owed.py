@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from services.gateway.core.form import EventSnapshot, Form, Holdings, Told, event_of, id_line
 from shared.codec import encode
@@ -47,6 +47,11 @@ class Owed:
         """Take the citizen out; true if nothing is left."""
         return self.citizen == citizen
 
+    def citizens(self) -> Iterator[bytes]:
+        """Whose data it is."""
+        if self.citizen is not None:
+            yield self.citizen
+
     def messages(self) -> list[bytes]:
         return [self.message]
 
@@ -81,6 +86,9 @@ class OwedSnapshot:
         self.segments = kept
         return False
 
+    def citizens(self) -> Iterator[bytes]:
+        return (part.citizen for part in self.segments if part.citizen is not None)
+
     def messages(self) -> list[bytes]:
         head = Snapshot(self.sanctuary, len(self.segments), self.recovered)
         return [encode(head), *(segment.message for segment in self.segments)]
@@ -112,6 +120,9 @@ class OwedEvents:
         self.told = kept
         return False
 
+    def citizens(self) -> Iterator[bytes]:
+        return (part.citizen for part in self.told if part.citizen is not None)
+
     def messages(self) -> list[bytes]:
         events = [event_of(encode(Snapshot(self.sanctuary, len(self.told), self.recovered)))]
         events += [told.event for told in self.told]
@@ -120,6 +131,9 @@ class OwedEvents:
         if self._id:
             events[-1] = id_line(self._id) + events[-1].removeprefix(id_line(""))
         return events
+
+
+AnyOwed = Owed | OwedSnapshot | OwedEvents
 
 
 class Viewer:
@@ -133,6 +147,7 @@ class Viewer:
         "greeting",
         "held",
         "is_paused",
+        "left",
         "owed",
         "owed_bytes",
         "session",
@@ -147,7 +162,10 @@ class Viewer:
         self.held = held
         """The name of what a returning viewer of an event stream holds; asked for once."""
         self.is_paused = False
-        self.owed: deque[Owed | OwedSnapshot | OwedEvents] = deque()
+        self.left: dict[tuple[AudienceKey, bytes], None] = {}
+        """(audience, citizen) of the frame that its transport could not hand over whole: out of our
+        reach, and not yet in the kernel. Empty unless the viewer is paused."""
+        self.owed: deque[AnyOwed] = deque()
         self.owed_bytes = 0
         self.audiences: dict[AudienceKey, int] = {}
         """The stamp of its entry: deliveries with a lower one are not owed to it."""
@@ -230,6 +248,25 @@ class Round:
         if self.form is Form.EVENTS:
             return [_event_in(part) for part in parts]
         return [part.message for part in parts]
+
+
+Handing = Round | list[AnyOwed]
+"""What one write holds."""
+
+
+def whose(handing: Handing) -> Iterator[tuple[AudienceKey, bytes]]:
+    """(audience, citizen) of the data in what is handed over."""
+    if isinstance(handing, Round):
+        key = handing.audience.key
+        for chunk in handing.chunks:
+            for part in chunk.segments:
+                if part.citizen is not None:
+                    yield key, part.citizen
+        return
+    for owed in handing:
+        if owed.audience is not None:
+            for citizen in owed.citizens():
+                yield owed.audience, citizen
 
 
 def _event_in(part: Segment | Told) -> bytes:
