@@ -1,4 +1,7 @@
-"""Plain HTTP at the door: the page, health and metrics. Errors are JSON, by name."""
+"""Plain HTTP at the door: the page and health. Errors are JSON, by name.
+
+Metrics are not here but on the health port, as every service's: this port is for anybody.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from services.gateway.head import LIVE_PATH, WATCH_PATH
 from services.gateway.page_files import PageFiles
@@ -127,14 +128,12 @@ class Pages:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
         files: PageFiles,
         *,
         is_ready: Callable[[], bool],
         round_trip: Callable[[], Awaitable[bool]],
         now_s: Callable[[], float],
     ) -> None:
-        self._registry = registry
         self._files = files
         self._is_ready = is_ready
         self._round_trip = round_trip
@@ -151,7 +150,7 @@ class Pages:
         if path.startswith(WATCH_PATH):  # a GET went elsewhere
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET")
         is_page = path in self._files.paths
-        if not is_page and path not in {"/livez", "/readyz", "/metrics", LIVE_PATH}:
+        if not is_page and path not in {"/livez", "/readyz", LIVE_PATH}:
             return _refused(HTTPStatus.NOT_FOUND, "not found")
         if request.method not in {"GET", "HEAD"}:
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET, HEAD")
@@ -164,11 +163,6 @@ class Pages:
                 if await self._ready():
                     return web.Response(text="ready\n")
                 return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
-            case "/metrics":
-                return web.Response(
-                    body=generate_latest(self._registry),
-                    headers={"Content-Type": CONTENT_TYPE_LATEST},
-                )
             case _:
                 return _refused(
                     HTTPStatus.UPGRADE_REQUIRED, "upgrade required", Upgrade="websocket"

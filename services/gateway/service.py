@@ -69,7 +69,6 @@ class Service:
         self._sweep_cost_ns = 0
         self._emptied = asyncio.Event()
         pages = Pages(
-            runtime.registry,
             PageFiles(),
             is_ready=lambda: self.core.city is not None and not self.core.is_draining,
             round_trip=runtime.bus.round_trip,

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -220,3 +221,14 @@ def test_tap_and_doctor_see_the_city_and_no_payload(shared_city: RunningCity) ->
     )
     findings = {row["check"]: row for row in map(json.loads, told.stdout.splitlines())}
     assert all(findings[name]["verdict"] == "ok" for name in [*INSTANCES, "broker", "state"])
+
+
+def test_every_service_tells_its_metrics_on_the_health_port_alone(
+    shared_city: RunningCity,
+) -> None:
+    for name in INSTANCES:
+        url = f"http://127.0.0.1:{shared_city.told.services[name].health_port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            assert f"\n{name.rpartition('-')[0]}_".encode() in answer.read()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{shared_city.url}/metrics", timeout=5)
