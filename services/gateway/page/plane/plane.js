@@ -71,6 +71,12 @@ export class Plane {
     return this.#size;
   }
 
+  /** The colours of the present theme, for mirrors too. */
+  get tokens() {
+    this.#tokens ??= readTokens(this.#figure, this.#media.forced.matches);
+    return this.#tokens;
+  }
+
   /** One's own mark. */
   get you() {
     return this.#own;
@@ -151,11 +157,10 @@ export class Plane {
   #draw() {
     this.#frame = null;
     if (this.#size.width === 0) return;
-    this.#tokens ??= readTokens(this.#figure, this.#media.forced.matches);
     this.frames += 1;
     const nowMs = pageNowMs();
     const isStill = this.#media.still.matches;
-    if (this.#dirty.ground) drawGround(this.#cleared("ground"), this.#size, this.#tokens);
+    if (this.#dirty.ground) drawGround(this.#cleared("ground"), this.#size, this.tokens);
     if (this.#dirty.others) this.#drawOthers(nowMs, isStill);
     if (this.#dirty.you) {
       this.#you.draw(this.#cleared("you"), { ...this.#scene(nowMs, isStill), own: this.#own });
@@ -179,7 +184,7 @@ export class Plane {
   }
 
   #scene(nowMs, isStill) {
-    return { size: this.#size, tokens: this.#tokens, nowMs, isStill };
+    return { size: this.#size, tokens: this.tokens, nowMs, isStill };
   }
 
   #cleared(layer) {
