@@ -58,7 +58,10 @@ MEANING: dict[Refusal, str] = {
     Refusal.UNKNOWN_STRAND: "no such open strand of this session; open one",
     Refusal.BAD_SEAL: "the seal does not fit its strand, window or samples",
     Refusal.REPEATED: "this number was already taken",
-    Refusal.SKEW: "the stamp is more than 30 s from the server's clock, which `now_ms` tells",
+    Refusal.SKEW: (
+        "the stamp is further from the server's clock, which `now_ms` tells, than hello's limit; "
+        "of joins, inceptions and consent records: than 5 min"
+    ),
     Refusal.NOT_A_MEMBER: "join the sanctuary first",
     Refusal.DERIVED_IN_WORK: "derived signatures are not taken in work and education settings",
     Refusal.SUSPENDED: "suspended for at most 60 s; come back after that",
