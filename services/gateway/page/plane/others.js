@@ -35,7 +35,7 @@ export function radiusOf({ width }, people) {
  * @property {boolean} isStill reduced motion: no trails, no fades
  * @property {Set<string>} followed
  * @property {string|null} focused
- * @property {{x: number, y: number}|null} you where one's own mark is, so that no name covers it
+ * @property {{left: number, top: number, width: number, height: number}|null} you one's own mark
  */
 
 export class Others {
@@ -73,9 +73,23 @@ export class Others {
       this.#taken.claim(x - reach, y - reach, 2 * reach, 2 * reach);
       drawMark(context, scene, mark, { x, y, radius, isHollow: isHollow || mark.isHeld });
     }
-    if (scene.you !== null) this.#taken.claim(scene.you.x - 24, scene.you.y - 24, 80, 48);
+    this.#claimRest(scene);
     this.#drawNames(context, scene, marks, radius);
     context.globalAlpha = 1;
+  }
+
+  /** Oneself, the axis words and the tiles: no name covers them. */
+  #claimRest({ you, crowd, size: { width, height }, size }) {
+    if (you !== null) this.#taken.claim(you.left, you.top, you.width, you.height);
+    for (const top of [0, height - PAD_PX]) this.#taken.claim(width / 2 - 24, top, 48, PAD_PX);
+    for (const left of [0, width - PAD_PX]) this.#taken.claim(left, height / 2 - 40, PAD_PX, 80);
+    const seats = seatsOf(size);
+    crowd.tiles.counts.forEach((count, cell) => {
+      if (count === 0) return;
+      const [x, y] = seatAt(cell, 0, size);
+      const tiles = SEAT_PX * Math.min(count, seats);
+      this.#taken.claim(x - TILE_PX / 2, y - TILE_PX / 2, tiles, TILE_PX);
+    });
   }
 
   #drawNames(context, scene, marks, radius) {
@@ -190,7 +204,6 @@ function drawTrail(context, { size, tokens, nowMs }, mark, points) {
   if (first >= last) return;
   const alpha = mark.opacity(nowMs);
   context.strokeStyle = shade(tokens, mark.shownValence);
-  context.lineCap = "round";
   if (mark.isFalse) context.setLineDash([2, 3]);
   let [fromX, fromY] = [xOf(trail.valence(first), size), yOf(trail.arousal(first), size)];
   for (let i = first + 1; i <= last; i += 1) {

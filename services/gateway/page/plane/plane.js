@@ -4,11 +4,10 @@
  */
 
 import { Change, STILL_STEP_MS } from "./crowd.js";
-import { xOf, yOf } from "./feeling.js";
 import { drawGround } from "./ground.js";
 import { Others } from "./others.js";
 import { readTokens } from "./tokens.js";
-import { NOBODY, You } from "./you.js";
+import { coverOf, NOBODY, You } from "./you.js";
 
 /** More pixels than this a CSS pixel cost time and show nothing. */
 const RATIO_MAX = 2;
@@ -171,8 +170,7 @@ export class Plane {
 
   #drawOthers(nowMs, isStill) {
     const { isMoving, wakeMs } = this.#crowd.advance(nowMs, { isStill });
-    const { feeling } = this.#own;
-    const you = feeling && { x: xOf(feeling.valence, this.#size), y: yOf(feeling.arousal, this.#size) };
+    const you = coverOf(this.#own, this.#size, this.tokens);
     this.#others.draw(this.#cleared("others"), {
       ...this.#scene(nowMs, isStill),
       crowd: this.#crowd, followed: this.#followed, focused: this.#focused, you,

@@ -9,6 +9,7 @@ import { Trail } from "./trail.js";
 const WHOLE_TURN = 2 * Math.PI;
 const RADIUS_PX = 14;
 const RING_PX = 20;
+const WORD_GAP_PX = 8;
 const ACKNOWLEDGED_PX = 9;
 /** Closer than this the thread would be a smudge. */
 const THREAD_PX_MIN = 2;
@@ -73,7 +74,6 @@ export class You {
     const trail = this.#trail;
     const first = trail.from(nowMs);
     context.strokeStyle = tokens.act;
-    context.lineCap = "round";
     for (let i = first + 1; i < trail.length; i += 1) {
       const age = (i - first) / (trail.length - first);
       context.globalAlpha = 0.12 + 0.4 * age;
@@ -142,16 +142,37 @@ function drawFrame(context, { width, height }, tokens) {
   context.strokeRect(4.5, 4.5, width - 9, height - 9);
 }
 
-/** The word stays inside the plane: beside the mark, or under it, or above. */
-function drawWord(context, { feeling, isSeen }, size, tokens, colour) {
-  const [x, y] = [xOf(feeling.valence, size), yOf(feeling.arousal, size)];
-  const text = isSeen ? "you" : "you, unseen";
+const wordOf = ({ isSeen }) => (isSeen ? "you" : "you, unseen");
+
+/** Right of the mark, unless it would leave the plane there. */
+function wordLeft(x, width, size) {
+  const right = x + RING_PX + WORD_GAP_PX;
+  return right + width < size.width - 4 ? right : x - RING_PX - WORD_GAP_PX - width;
+}
+
+/**
+ * What one's own mark and its word cover, so that no name is put there.
+ * @param {Own} own
+ * @param {import("./feeling.js").Size} size
+ * @param {import("./tokens.js").Tokens} tokens
+ * @returns {{left: number, top: number, width: number, height: number}|null}
+ */
+export function coverOf(own, size, tokens) {
+  if (own.feeling === null) return null;
+  const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
+  const word = wordOf(own).length * tokens.textPx * 0.65; // wide enough in every system's font
+  const left = Math.min(x - RING_PX, wordLeft(x, word, size));
+  const width = 2 * RING_PX + WORD_GAP_PX + word;
+  return { left, top: y - RING_PX, width, height: 2 * RING_PX };
+}
+
+function drawWord(context, own, size, tokens, colour) {
+  const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
+  const text = wordOf(own);
   context.font = `600 ${tokens.textPx * 1.08}px system-ui, sans-serif`;
   context.textBaseline = "middle";
   context.textAlign = "left";
   context.lineJoin = "round";
   const { width } = context.measureText(text);
-  const isRight = x + RING_PX + 8 + width < size.width - 4;
-  const left = isRight ? x + RING_PX + 8 : x - RING_PX - 8 - width;
-  writeOver(context, tokens, text, left, y, colour);
+  writeOver(context, tokens, text, wordLeft(x, width, size), y, colour);
 }
