@@ -3,12 +3,15 @@
 Only names that were found at start are served, so no path of a request ever reaches the disk. A
 browser keeps what it has and asks whether it still holds (ETag): a new version of the page is seen at
 the next visit, and costs one short answer a file otherwise.
+
+Modules and the style are written to be read; their comments, two fifths of them packed, stay here.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -25,9 +28,12 @@ TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 PRELOADS = b"<!-- modulepreload -->"
-"""In index.html; one link for each module stands there when it is served, so that a browser asks for
-all of them at once instead of import by import.
+"""In index.html; when it is served, one link for each module that the page begins with stands there, so
+that a browser asks for all of them at once instead of import by import. What a module imports only
+when it is wanted (`await import(…)`) is not among them.
 """
+_SCRIPT = re.compile(r'<script type="module" src="/?([^"]+)">')
+_IMPORT = re.compile(r'^(?:import|export|\}).*?\bfrom "([^"]+)"|^import "([^"]+)"', re.MULTILINE)
 _RULES = (
     "default-src 'none'",
     "script-src 'self'",
@@ -89,8 +95,7 @@ class PageFiles:
         unknown = [name for name, path in found.items() if path.suffix not in TYPES]
         if unknown or "/index.html" not in found:
             raise ValueError(f"no page to serve: {unknown or 'index.html is not there'}")
-        modules = [name for name in found if name.endswith(".js")]
-        self._files = {name: _packed(path, modules) for name, path in found.items()}
+        self._files = {name: _packed(path, folder) for name, path in found.items()}
         self._files["/"] = self._files.pop("/index.html")
 
     @property
@@ -111,14 +116,44 @@ class PageFiles:
         return web.Response(body=form.payload, headers=ours)
 
 
-def _packed(path: Path, modules: list[str]) -> PageFile:
+def begins_with(folder: Path) -> list[str]:
+    """Paths of the modules that index.html needs, and of those that these import, in order of need."""
+    needed = ["/" + src for src in _SCRIPT.findall((folder / "index.html").read_text())]
+    for name in needed:  # which grows as they are read
+        here = folder / name[1:]
+        for one, other in _IMPORT.findall(here.read_text()) if here.is_file() else ():
+            path = (here.parent / (one or other)).resolve().relative_to(folder.resolve())
+            if f"/{path.as_posix()}" not in needed:
+                needed.append(f"/{path.as_posix()}")
+    return needed
+
+
+def _packed(path: Path, folder: Path) -> PageFile:
     plain = path.read_bytes()
+    if path.suffix in {".css", ".js"}:
+        plain = without_comments(plain.decode()).encode()
     if path.name == "index.html":
-        links = [f'<link rel="modulepreload" href="{name}">' for name in modules]
+        links = [f'<link rel="modulepreload" href="{name}">' for name in begins_with(folder)]
         plain = plain.replace(PRELOADS, "\n".join(links).encode())
     packed = gzip.compress(plain, mtime=0)
     saves = len(packed) < len(plain)
     return PageFile(TYPES[path.suffix], _named(plain), _named(packed) if saves else None)
+
+
+def without_comments(text: str) -> str:
+    """CSS or a module without the comments that have lines of their own. The lines stay, empty, so that
+    what a browser says of a place fits the file. No string may go over a line's end (a test looks).
+    """
+    lines: list[str] = []
+    is_comment = False
+    for line in text.split("\n"):
+        begins = line.lstrip()
+        is_comment = is_comment or begins.startswith("/*")
+        lines.append("" if is_comment or begins.startswith("//") else line)
+        if is_comment and "*/" in line:
+            is_comment = False
+            lines[-1] = line.partition("*/")[2].strip()
+    return "\n".join(lines)
 
 
 def _named(payload: bytes) -> Form:

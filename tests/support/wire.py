@@ -242,9 +242,9 @@ class Speaking:
         self.bodies: list[bytes] = []
 
     @classmethod
-    async def open(cls, person: Person, wire: Wire, place: Place) -> Speaking:
+    async def open(cls, person: Person, wire: Wire, place: Place, **changes: Any) -> Speaking:
         person.strand_key = nacl.signing.SigningKey.generate()
-        payload = pack(person.opening(place))
+        payload = pack(person.opening(place, **changes))
         await wire.send(["open", 4, place.sanctuary, person.sign(wire, "opening", payload)])
         opened = await wire.wait_for("opened", "refused")
         assert opened[0] == "opened", opened
@@ -292,10 +292,12 @@ class Speaking:
         record = self.person.sign(self.wire, "seal", payload, signer or self.person.strand_key)
         return ["seal", self.place.sanctuary, self.strand, record]
 
-    async def close_window(self) -> None:
+    async def close_window(self, *, is_awaited: bool = True) -> None:
+        """Seal what was said since the last one."""
         payload = pack(self.seal())
         await self.wire.send(self.sealed_message(payload))
-        answer = await self.wire.wait_for("sealed", "refused")
-        assert answer[0] == "sealed", answer
+        if is_awaited:
+            answer = await self.wire.wait_for("sealed", "refused")
+            assert answer[0] == "sealed", answer
         self.previous = hashlib.sha256(payload).digest()
         self.sealed_seq, self.window, self.bodies = self.seq, self.window + 1, []
