@@ -475,7 +475,7 @@ class RegistryReplica:
         if page.next is not None:
             return []
         self.charter = page.charter
-        self.city = sha256(page.charter.payload)
+        self.city = page.city
         return self._finish(reading, now_ns)
 
     def asks(self, now_ns: MonotonicNs) -> list[Ask]:

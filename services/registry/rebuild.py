@@ -13,7 +13,7 @@ from services.registry.core import Damaged, Limits, Registry
 from services.registry.genesis import CharterUnusable, make_charter, read_charter
 from services.registry.settings import RegistrySettings
 from services.registry.store import Store, StoreDamaged, WrappingKeys, read_key, write_whole
-from shared.codec import Refused, decode, encode
+from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import Signed
 from shared.identifiers import WallMs
 from shared.identity import Signer
@@ -52,6 +52,7 @@ async def _rebuild(runtime: Runtime) -> Rebuilt:
         core = Registry(
             runtime.instance,
             charter=charter,
+            genesis=sha256(charter.payload),
             epoch=next_epoch(runtime.state_dir / "registry.epoch", wall_ms()),
             random_bytes=runtime.random_bytes,
             limits=Limits(
@@ -84,7 +85,9 @@ async def _rebuild(runtime: Runtime) -> Rebuilt:
 
 
 async def _charter(runtime: Runtime, path: Path) -> Signed:
-    """The charter in force; in an empty city, a new one."""
+    """The genesis charter, which is also the one in force: there is no record yet that would replace it.
+    In an empty city, a new one.
+    """
     stored = [content async for _, _, content in runtime.bus.read_stream("charter")]
     if stored:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from shared.contracts.records import Audience, Purpose, Signed, Tier
@@ -105,6 +107,13 @@ class StatePage(msgspec.Struct, frozen=True, array_like=True, tag="state page/1"
     identities: tuple[Identity, ...]
     states: tuple[ConsentState, ...]
     next: Bytes16 | None
+    genesis: Bytes32 | None = None
+    """SHA-256 of the genesis charter; nil: `charter` is that one."""
+
+    @property
+    def city(self) -> bytes:
+        """The city's id, which signatures are made for: it outlives the charter it began with."""
+        return self.genesis or hashlib.sha256(self.charter.payload).digest()
 
 
 class RecordAnswered(msgspec.Struct, frozen=True, array_like=True, tag="record answered/1"):

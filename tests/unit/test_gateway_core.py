@@ -241,6 +241,14 @@ def test_the_city_is_learned_from_the_registry_and_asked_again_until_then() -> N
     assert not [e for e in bench.later(600 * MS) if isinstance(e, Ask)]
 
 
+def test_a_city_keeps_its_id_under_another_charter() -> None:
+    bench = Bench(city=None)
+    ask = Ask("ask.registry.0", StateAsk(b"\xff" * 16, False), StatePage)
+    page = StatePage(1, 0, Signed(b"charter 2", bytes(64)), (), (), None, sha256(b"charter"))
+    bench.core.answered(ask, page, bench.ns, bench.ms)
+    assert bench.core.city == sha256(b"charter")
+
+
 def test_hello_states_the_nonce_the_city_and_the_limits() -> None:
     bench = Bench()
     session = bench.connect()

@@ -712,3 +712,30 @@ def test_the_moment_of_acceptance_is_stored_with_the_record() -> None:
     record = ada.grant(Tier.FULL, NOW_MS)
     city.forward(record)
     assert decode(city.waiting[0].payload, Accepted) == Accepted(record, NOW_MS + 1234)
+
+
+def test_a_city_under_a_new_charter_keeps_its_id_and_its_citizens() -> None:
+    city = City()
+    ada = city.person("ada")
+    city.forward(ada.grant(Tier.FULL, NOW_MS))
+    city.settle()
+    later = make_charter(
+        'name = "later"\ntier_max = "full"\nquorum = 1\n[[institutions]]\nname = "founder"\n',
+        Signer(sha256(b"founder")),
+        WallMs(2),
+    )
+    city.core = Registry(
+        "registry-0",
+        charter=later,
+        genesis=CITY,
+        epoch=2,
+        random_bytes=Random(99).randbytes,
+        limits=Limits(),
+    )
+    for append in city.stored:
+        city.core.load(append.stream, ada.citizen, append.payload, NOW_MS)
+    replica = RegistryReplica(consent=True)
+    read_all(city, replica)
+    assert (replica.charter, replica.city) == (later, CITY)
+    city.forward(ada.withdrawal(NOW_MS))  # signed for the city's id
+    assert isinstance(city.settle()[0], ConsentRecorded)

@@ -25,7 +25,7 @@ from services.gateway.core.uplink import Message, Unread, Uplink, read_frame
 from services.gateway.core.wheel_timer import WheelTimer
 from services.gateway.settings import GatewaySettings
 from shared import subjects
-from shared.codec import Refused, encode, sha256
+from shared.codec import Refused, encode
 from shared.contracts import client
 from shared.contracts.client import FRAME_BYTES_MAX, FRAME_MESSAGES_MAX
 from shared.contracts.fanout import (
@@ -59,7 +59,7 @@ STALL_NS_MAX = 500_000_000
 STALL_FENCE_NS = 1_000_000_000
 """fanout waits 1 s for a marker before it fences: after so long a stall a withdrawal may have been
 answered `acted` without us, so we fence ourselves, as fanout's `Fenced` may still be on its way."""
-LEFT_NS_MAX = 40_000_000
+LEFT_NS_MAX = 25_000_000
 """A struck citizen's bytes that a viewer's transport holds are neither ours to take back nor in the
 kernel: it gets so long to hand them over, and then ends with them. Within the promise's 50 ms."""
 WHEEL_WIDTH_NS = 100_000_000
@@ -690,7 +690,7 @@ class Gateway:
     ) -> list[Effect]:
         effects = self._turn(now_ns)
         if ask.answer is StatePage and isinstance(event, StatePage) and self.city is None:
-            self.city = sha256(event.charter.payload)
+            self.city = event.city
         return effects
 
     def _drop(self, reason: str) -> None:

@@ -113,20 +113,23 @@ class _Candidate(NamedTuple):
 
 
 class Registry:
-    """The city's identities and consent. `epoch` must be above that of every earlier start."""
+    """The city's identities and consent. `epoch` must be above that of every earlier start; `charter`
+    is the one in force, `genesis` the SHA-256 of the first one (nil: it is still in force).
+    """
 
     def __init__(
         self,
         instance: str,
         *,
         charter: Signed,
+        genesis: bytes | None = None,
         epoch: int,
         random_bytes: Callable[[int], bytes],
         limits: Limits,
     ) -> None:
         self.instance = instance
         self.charter = charter
-        self.city = sha256(charter.payload)
+        self.city = genesis or sha256(charter.payload)
         self.epoch = epoch
         self.counts: Counter[str] = Counter()
         """`enrolled`, `recorded`, `repeated`, `refused <reason>`."""
@@ -456,7 +459,7 @@ class Registry:
             with_consent=ask.consent,
             room_bytes=PAGE_BYTES_MAX - len(self.charter.payload),
         )
-        return StatePage(self.epoch, self._number, self.charter, *rows)
+        return StatePage(self.epoch, self._number, self.charter, *rows, genesis=self.city)
 
     def _enrolled(self, waiter: Waiter, citizen: bytes) -> Effect:
         return self._answer(waiter, Enrolled(waiter.ref, citizen))
