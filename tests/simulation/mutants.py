@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from services.fanout.core.consents import Consent
-from services.fanout.core.presences import Presence, View
+from services.fanout.core.presences import Presence
 from services.fanout.core.rooms import Room
+from services.fanout.core.views import View
 from services.gateway.core.edge import Edge
 from services.ingest.core.lanes import Lane
 from shared.contracts import Deliver, EdgeBatch, MemberBatch, Signed

@@ -7,11 +7,13 @@ shares with the core the pure decision, never its caches, routes or pending stat
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import cycle
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.fanout.core.coarse import cell_of
 from shared import codec
 from shared.consent import effective_tier, preview
 from shared.contracts import (
@@ -57,8 +59,12 @@ class Life:
         self.voices: list[Voice] = []
         self.viewers: list[Viewer] = []
         self.seen: set[tuple[int, bytes, bytes]] = set()
+        self.moods = cycle((v, a) for v in range(-900, 1000, 400) for a in range(-900, 1000, 400))
+        """Each in a cell of its own."""
         self.citizen_of: dict[bytes, bytes] = {}
         """Pseudonym → citizen."""
+        self.meant: dict[bytes, dict[bytes | None, Tier]] = {}
+        """Body → person (nil: the public) → how closely it might be seen when it was said."""
         for citizen, tier in zip(
             self.citizens, (Tier.FULL, Tier.COARSE, Tier.AGGREGATE), strict=True
         ):
@@ -110,6 +116,10 @@ class Life:
             assert citizen not in {
                 self.citizen_of[pseudonym] for pseudonym in viewer.screen.cells
             }, "nobody receives a citizen twice"
+        if isinstance(message, SampleShown | StrandShown) and message.body is not None:
+            assert self.meant[message.body][viewer.person] is Tier.FULL, (
+                "what was said out of somebody's sight stays out of it"
+            )
         if isinstance(message, SampleShown):
             key = (id(viewer), message.strand, message.body)
             assert key not in self.seen, "nothing twice"
@@ -117,6 +127,12 @@ class Life:
         if isinstance(message, Coarse):
             assert tier >= Tier.COARSE, "no signature reaches an audience without a live grant"
             self.citizen_of.setdefault(message.pseudonym, citizen)
+            if message.cell is not None:
+                assert message.cell in {
+                    cell_of(codec.decode_sample(body))
+                    for body, tiers in self.meant.items()
+                    if tiers[viewer.person] >= Tier.COARSE
+                }, "what was said out of somebody's sight stays out of it"
             assert self.citizen_of[message.pseudonym] == citizen, "a pseudonym means one citizen"
             shown = {strand.citizen for strand in viewer.screen.strands.values()}
             assert citizen not in shown, "nobody receives a citizen twice"
@@ -174,13 +190,34 @@ class Life:
         else:
             self.stage.refuse(citizen, *records)
 
+    def exception(self, which: int, tier: int) -> None:
+        """Made, and recorded at once."""
+        self.consent(which, 0, "except", tier, 0)
+        self.settle(which, recorded=True)
+
     def speak(self, which: int, count: int, *, seals: bool) -> None:
         if self.voices:
             voice = self.voices[which % len(self.voices)]
             voice.epoch = voice.citizen.state.counter
-            voice.speak(count, valence=(which * 371) % 2000 - 1000)
+            for _ in range(count):
+                valence, arousal = next(self.moods)
+                body = voice.body_of(voice.next_seq, valence=valence, arousal=arousal)
+                self.say(voice, body)
+                voice.speak(valence=valence, arousal=arousal)
             if seals:
                 voice.seal_window()
+
+    def say(self, voice: Voice, body: bytes) -> None:
+        """Note to whom it is said, at this moment."""
+        self.meant[body] = {
+            person: self.tier(
+                voice.citizen,
+                voice.sanctuary,
+                Audience.PUBLIC if person is None else Audience.MEMBERS,
+                person=person,
+            )
+            for person in (None, *self.of)
+        }
 
     def open(self, which: int, room: int) -> None:
         if len(self.voices) < 6:
@@ -216,6 +253,7 @@ class Life:
         if self.voices:
             voice = self.voices[which % len(self.voices)]
             voice.body = voice.body_of(voice.next_seq)
+            self.say(voice, voice.body)
             voice.next_seq += 1
             self.stage.sig(voice, lost=True)
 
@@ -269,6 +307,7 @@ steps = st.one_of(
         st.integers(0, 5),
     ),
     st.tuples(st.just("settle"), few, st.booleans()),
+    st.tuples(st.just("exception"), two, st.sampled_from((0, 2, 3, 3))),
     st.tuples(st.just("advance"), st.sampled_from((1, 40, 300, 1000, 11_000))),
     st.tuples(st.just("close"), st.integers(0, 5)),
     st.tuples(st.just("join"), few, two, two),
@@ -301,14 +340,26 @@ def play(life: Life, script: list[tuple[Any, ...]]) -> None:
 @settings(
     max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
-@given(script=st.lists(steps, min_size=5, max_size=40), close_limit=st.sampled_from((1, 2, 50)))
-def test_the_laws_hold_in_any_life(script: list[tuple[Any, ...]], close_limit: int) -> None:
-    """No signature without a live grant; nothing after struck; order within a strand and every number
-    accounted for; nobody receives a citizen twice; snapshot + events == state; nobody starves.
+@given(
+    script=st.lists(steps, min_size=5, max_size=40),
+    close_limit=st.sampled_from((1, 2, 50)),
+    excepts=st.booleans(),
+)
+def test_the_laws_hold_in_any_life(
+    script: list[tuple[Any, ...]],
+    close_limit: int,
+    excepts: bool,  # noqa: FBT001  (hypothesis gives it by name)
+) -> None:
+    """No signature without a live grant; what was said out of somebody's sight stays out of it;
+    nothing after struck; order within a strand and every number accounted for; nobody receives a
+    citizen twice; snapshot + events == state; nobody starves.
     """
     life = Life(close_limit=close_limit)
     life.open(0, 0)
     life.open(1, 1)
+    if excepts:
+        life.exception(0, 0)
+        life.speak(0, 1, seals=True)
     play(life, script)
 
 

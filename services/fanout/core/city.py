@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from services.fanout.core.consents import Consent
-from services.fanout.core.presences import Presence, RandomBytes, Strand
+from services.fanout.core.presences import Presence
 from services.fanout.core.rooms import GatewayKey, Outlet, Room, Slot
 from services.fanout.core.routing import route_of
+from services.fanout.core.strands import Strand
+from services.fanout.core.views import RandomBytes
 from shared.codec import encode
 from shared.contracts.client import Closeness
 from shared.contracts.fanout import Segment
@@ -73,6 +75,8 @@ class City:
     """Strands that may no longer have to wait."""
     suspended: dict[bytes, None] = field(default_factory=dict)
     """Citizens of whom nothing is delivered: a withdrawal of theirs may be lost."""
+    _widening: dict[Presence, None] = field(default_factory=dict)
+    """Presences whose citizen allows more than is carried out while it is held."""
     _expiries: list[tuple[int, bytes]] = field(default_factory=list)
     _expiry_of: dict[bytes, int] = field(default_factory=dict)
 
@@ -165,6 +169,15 @@ class City:
         for presence in room.presences.values():
             self._follow(presence, now_ns, now_ms)
 
+    def widen(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
+        """Carry out what would have let somebody see more while its citizen was held."""
+        for presence in list(self._widening):
+            if presence.room.presences.get(presence.citizen) is not presence:
+                del self._widening[presence]
+            elif not presence.is_held:
+                del self._widening[presence]
+                self._follow(presence, now_ns, now_ms)
+
     def measure_closeness(self, room: Room, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """Announce and carry out a change of closeness, if the speakers' number asks for one."""
         outgrown = room.outgrown()
@@ -209,15 +222,17 @@ class City:
         return self._expiries[0][0] if self._expiries else None
 
     def _follow(self, presence: Presence, now_ns: MonotonicNs, now_ms: WallMs) -> bool:
-        narrowed = presence.follow(
-            route_of(
-                presence.consent,
-                presence.room,
-                charter_tier_max=self.charter_tier_max,
-                now_ms=now_ms,
-            ),
-            now_ns,
+        route = route_of(
+            presence.consent,
+            presence.room,
+            charter_tier_max=self.charter_tier_max,
+            now_ms=now_ms,
         )
+        narrower = route.least(presence.route) if presence.is_held else route
+        if narrower != route:
+            # what was said and waits must not be shown under a consent that came behind it
+            self._widening[presence] = None
+        narrowed = presence.follow(narrower, now_ns)
         self.counts.narrowings += narrowed
         return narrowed
 

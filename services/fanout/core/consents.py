@@ -29,7 +29,7 @@ class Consent:
     before a hole in the counters are on their way; those behind it narrow already now.
     """
 
-    __slots__ = ("_pending", "citizen", "has_limits", "known", "recorded", "states")
+    __slots__ = ("_pending", "citizen", "known", "recorded", "states")
 
     def __init__(self, citizen: bytes, recorded: ConsentState | None) -> None:
         self.citizen = citizen
@@ -38,7 +38,6 @@ class Consent:
         self.states: tuple[ConsentState, ...] = (self.recorded,)
         self.known = self.recorded.counter
         """The highest counter known, recorded or pending."""
-        self.has_limits = bool(self.recorded.limits)
 
     @property
     def is_pending(self) -> bool:
@@ -90,6 +89,15 @@ class Consent:
         """Everybody an exception names, in a stable order."""
         return {row.person: None for state in self.states for row in state.limits}
 
+    def past_limits(self, now_ms: WallMs) -> dict[bytes, None]:
+        """Everybody whom an exception named that has ended by now."""
+        return {
+            row.person: None
+            for state in self.states
+            for row in state.limits
+            if row.until_ms is not None and row.until_ms <= now_ms
+        }
+
     def _fold(self) -> None:
         states = [self.recorded]
         for held in self._pending:
@@ -98,7 +106,6 @@ class Consent:
         if len(self._pending) > PENDING_MAX:
             states.append(empty_state(self.citizen))
         self.states = tuple(states)
-        self.has_limits = any(state.limits for state in states)
 
 
 def may_narrow(record: ConsentRecord) -> bool:

@@ -1,182 +1,28 @@
-"""Citizens in rooms: their open strands, what each audience is shown of them, and each change of it."""
+"""Citizens in rooms: their open strands, who is shown them in which view, and each change of it."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from services.fanout.core import lifts
 from services.fanout.core.coarse import HOLD_NS, Face
+from services.fanout.core.lifts import Lift
 from services.fanout.core.routing import NOWHERE, Route
-from shared.codec import encode
-from shared.contracts.client import StrandShown, Struck
+from services.fanout.core.views import STRIKE_BYTES, RandomBytes, View
 from shared.contracts.fanout import Segment, StrandNumber, Strike
-from shared.contracts.ingest import SigEntry
 from shared.contracts.records import Signed, Tier
 from shared.identifiers import MonotonicNs
 
 if TYPE_CHECKING:
     from services.fanout.core.consents import Consent
     from services.fanout.core.rooms import Outlet, Room
-
-RandomBytes = Callable[[int], bytes]
+    from services.fanout.core.strands import Strand
 
 UNSEALED_MAX = 512
 """Bodies of one strand kept for the feeds until their seals come; then the older half goes. The full
 rate makes 128 a second, and a strand whose seal is 2 s late has ended."""
 FIELD = 1
 RECORD = 2
-_STRIKE_BYTES = 128
-
-
-class Strand:
-    """An open strand: what a viewer at `full` holds of it, and what waits."""
-
-    __slots__ = (
-        "at_ns",
-        "blocked",
-        "body",
-        "epoch",
-        "held",
-        "id",
-        "next_seq",
-        "opening",
-        "prefix",
-        "presence",
-        "seal",
-        "unsealed",
-    )
-
-    def __init__(self, strand: bytes, presence: Presence, opening: Signed, epoch: int) -> None:
-        self.id = strand
-        self.presence = presence
-        self.opening = opening
-        self.prefix = b"\x93\xa6sample\xc4\x20" + strand
-        """`SampleShown` up to its body, encoded."""
-        self.next_seq = 0
-        self.body: bytes | None = None
-        self.at_ns = 0
-        """When the newest sample came."""
-        self.seal: Signed | None = None
-        self.epoch = epoch
-        """The highest consent epoch its samples stated."""
-        self.blocked = False
-        """Entries wait in `held`: their consent epoch is not known, or their citizen is in doubt."""
-        self.held: deque[tuple[int, SigEntry]] = deque()
-        """(deadline, entry) in order."""
-        self.unsealed: list[tuple[int, bytes, int]] = []
-        """(number, body, the feeds it may go to: `FIELD`, `RECORD`), until its seal comes."""
-
-
-class View:
-    """What one audience is shown of one citizen."""
-
-    __slots__ = (
-        "_presence",
-        "_random_bytes",
-        "dark_until_ns",
-        "face",
-        "form",
-        "outlet",
-        "shown",
-        "stale",
-    )
-
-    def __init__(self, presence: Presence, outlet: Outlet, random_bytes: RandomBytes) -> None:
-        self._presence = presence
-        self._random_bytes = random_bytes
-        self.outlet = outlet
-        self.form = Tier.WITHHELD
-        self.stale: dict[bytes, tuple[bytes | None, Signed | None]] = {}
-        """Strand → its newest sample and seal when the form began: what was said before a grant is
-        not shown under it."""
-        self.shown = False
-        """Whether the audience was shown a strand."""
-        self.face: Face | None = None
-        self.dark_until_ns = 0
-        """No new pseudonym before then, so that an end and a beginning do not meet."""
-
-    def become(self, form: Tier, now_ns: MonotonicNs) -> bool:
-        """Strike the old form, begin the new one. True: it is a narrowing."""
-        before = self.form
-        if form is before:
-            return False
-        if before is not Tier.WITHHELD:
-            self.strike()
-            self.dark_until_ns = now_ns + HOLD_NS
-        self.form = form
-        self.shown = False
-        self.face = None
-        self.stale = {}
-        if form is Tier.FULL:
-            strands = self._presence.strands.values()
-            self.stale = {strand.id: (strand.body, strand.seal) for strand in strands}
-            self.show(self.outlet)
-        elif form is Tier.COARSE:
-            self.face = Face(max(now_ns, self.dark_until_ns), self._random_bytes)
-        return form < before
-
-    def begin(self, form: Tier) -> None:
-        """The first form of a citizen that nobody was shown anything of yet."""
-        self.form = form
-        self.face = Face(-1, self._random_bytes) if form is Tier.COARSE else None
-
-    def notice(self) -> bytes:
-        """What blanks the citizen for those who see it in this form; empty if nobody does."""
-        room = self._presence.room
-        if self.form is Tier.FULL and self.shown:
-            return encode(Struck(room.sanctuary, self._presence.citizen, None))
-        if self.face is not None:
-            return self.face.struck(room.sanctuary)
-        return b""
-
-    def strike(self) -> None:
-        """Strike the audience. Those who are excepted must not learn of somebody they do not see."""
-        presence, key, notice = self._presence, self.outlet.key, self.notice()
-        room = presence.room
-        is_members = self is presence.members
-        one_by_one = bool(notice) and is_members and bool(presence.excepted)
-        strike = Strike(presence.citizen, key, None, b"" if one_by_one else notice, 0)
-        for stream in self.outlet.streams:
-            stream.add(strike, _STRIKE_BYTES)
-            if one_by_one:
-                for session in room.seats_at[stream.gateway, stream.incarnation]:
-                    if session not in presence.excepted:
-                        stream.add(Strike(presence.citizen, key, session, notice, 0), _STRIKE_BYTES)
-
-    def strands(self) -> list[Segment]:
-        """The citizen's open strands as this audience holds them."""
-        return [
-            Segment(self._presence.citizen, self.strand(strand))
-            for strand in self._presence.strands.values()
-        ]
-
-    def strand(self, strand: Strand) -> bytes:
-        """One strand. A sample or seal from before this form began is not part of it."""
-        body, seal = self.stale.get(strand.id, (None, None))
-        return encode(
-            StrandShown(
-                self._presence.room.sanctuary,
-                strand.id,
-                self._presence.citizen,
-                strand.opening,
-                strand.next_seq,
-                None if strand.body is body else strand.body,
-                None if strand.seal is seal else strand.seal,
-            )
-        )
-
-    def show(self, outlet: Outlet) -> None:
-        """Show the open strands in band, or remember to."""
-        presence = self._presence
-        if not presence.strands:
-            return
-        self.shown = True
-        if presence.is_held:
-            presence.unshown = True
-            return
-        for segment in self.strands():
-            outlet.put(segment)
 
 
 class Presence:
@@ -191,6 +37,7 @@ class Presence:
         "excepted",
         "feeds",
         "full",
+        "lifts",
         "members",
         "newest",
         "public",
@@ -212,6 +59,8 @@ class Presence:
         self.public = View(self, room.public, random_bytes)
         self.excepted: dict[bytes, View] = {}
         """Session → what it is shown instead of the members' form."""
+        self.lifts: dict[bytes, Lift] = {}
+        """Person → what it is not shown of what was said while it might see less."""
         self.full: tuple[Outlet, ...] = ()
         """Where a sample goes at once."""
         self.feeds = 0
@@ -231,7 +80,7 @@ class Presence:
         self.route = route
         self.members.begin(route.members)
         self.public.begin(route.public)
-        for session, form in route.limits.items():
+        for session, form in self._limits(route).items():
             self.except_(session).begin(form)
         self._share_faces()
         self._decided()
@@ -249,10 +98,12 @@ class Presence:
             return False
         room = self.room
         room.settle()
+        self._note_lifts(route, now_ns)
         self.route = route
+        limits = self._limits(route)
         members = self.members
         narrowed = False
-        for session in route.limits:
+        for session in limits:
             if session not in self.excepted:
                 narrowed |= self._strike_one(session)
                 view = self.except_(session)
@@ -260,10 +111,10 @@ class Presence:
                     view.dark_until_ns = now_ns + HOLD_NS
         narrowed |= members.become(route.members, now_ns)
         narrowed |= self.public.become(route.public, now_ns)
-        for session, form in route.limits.items():
+        for session, form in limits.items():
             narrowed |= self.excepted[session].become(form, now_ns)
         room.settle()
-        for session in [session for session in self.excepted if session not in route.limits]:
+        for session in [session for session in self.excepted if session not in limits]:
             if members.form is Tier.COARSE:
                 # the members' pseudonym was struck for it and must not come back: it keeps its own
                 self.excepted[session].become(Tier.COARSE, now_ns)
@@ -273,21 +124,20 @@ class Presence:
         self._decided()
         return narrowed
 
-    def enter(self, session: bytes, form: Tier) -> None:
+    def enter(self, session: bytes) -> None:
         """A session arrives, and whoever it belongs to may see this much; it was shown nothing yet."""
         person = self.room.seats[session].citizen
-        if form < self.members.form:
-            self.route.limits[session] = form
-        elif self.members.form is not Tier.COARSE or not any(
-            self.room.seats[other].citizen == person for other in self.excepted
+        form = self.route.form_for(person)
+        lift = self.lifts.get(person)
+        if form is self.members.form and (
+            form is not Tier.COARSE or (lift is None and not self._has_excepted(person))
         ):
             return
-        self.except_(session).begin(form)
+        self.except_(session).begin(form, -1 if lift is None else lift.at_ns)
         self._share_faces()
 
     def depart(self, session: bytes) -> None:
         """A session is gone, with whatever was its own."""
-        self.route.limits.pop(session, None)
         if self.excepted.pop(session, None) is not None:
             self.room.allow(session, self.citizen)
 
@@ -353,10 +203,87 @@ class Presence:
         ends, self._ends = self._ends, []
         for message in ends:
             self.tell(message)
-        for view in (self.members, self.public):
-            if view.form is Tier.FULL:
-                view.show(view.outlet)
+        self.announce(*self.strands.values())
         self.room.settle()
+
+    def announce(self, *strands: Strand) -> None:
+        """Show open strands to everyone at `full`, or remember to."""
+        views = [view for view in (self.members, self.public) if view.form is Tier.FULL]
+        if not views or not strands:
+            return
+        for view in views:
+            view.shown = True
+        if self.is_held:
+            self.unshown = True
+            return
+        apart = self._apart(strands) if self.lifts and self.members in views else {}
+        room = self.room
+        if apart:
+            room.members.settle()
+            for session in apart:
+                room.deny(session, self.citizen)
+        for view in views:
+            for strand in strands:
+                view.outlet.put(Segment(self.citizen, view.strand(strand)))
+        if apart:
+            room.members.settle()
+        for session, lift in apart.items():
+            room.allow(session, self.citizen)
+            outlet = room.outlet_for(session)
+            for strand in strands:
+                outlet.put(Segment(self.citizen, self.members.strand(strand, lift)))
+            outlet.settle()
+
+    def hear_late(self, strand: Strand, body: bytes | None, seal: Signed | None) -> None:
+        """Newer ones than ours, found in ingest's openings: who was not shown ours is not shown these."""
+        befores = [self.members.stale, self.public.stale]
+        befores += [lift.before for lift in self.lifts.values()]
+        lifts.replace(befores, strand, (body, seal))
+        strand.body, strand.seal = body, seal
+
+    def lift(self, person: bytes, strand: Strand, now_ns: MonotonicNs) -> None:
+        """What a strand holds by now may have been said while this person was excepted."""
+        lift = self.lifts.get(person)
+        if lift is None:
+            lift = self.lifts[person] = Lift(now_ns, ())
+        lift.at_ns = now_ns
+        lift.before[strand.id] = strand.said
+
+    def forget_lifts(self, now_ns: MonotonicNs) -> None:
+        """Drop those that hide nothing any more."""
+        strands = self.strands.values()
+        for person in [who for who, lift in self.lifts.items() if lift.is_over(strands, now_ns)]:
+            del self.lifts[person]
+
+    def _limits(self, route: Route) -> dict[bytes, Tier]:
+        """Session → its form, for those who get less than the members."""
+        citizens = self.room.citizens
+        return {
+            session: form
+            for person, form in route.persons.items()
+            for session in citizens.get(person, ())
+        }
+
+    def _note_lifts(self, route: Route, now_ns: MonotonicNs) -> None:
+        """For whom an exception became milder, or an end; those who are not here may come later."""
+        for person in {**self.route.persons, **route.persons}:
+            if route.form_for(person) > self.route.form_for(person):
+                self.lifts[person] = Lift(now_ns, self.strands.values())
+
+    def _has_excepted(self, person: bytes) -> bool:
+        seats = self.room.seats
+        return any(seats[session].citizen == person for session in self.excepted)
+
+    def _apart(self, strands: tuple[Strand, ...]) -> dict[bytes, Lift]:
+        """Members' sessions from whom something of these strands is hidden."""
+        citizens = self.room.citizens
+        return {
+            session: lift
+            for person, lift in self.lifts.items()
+            if any(lift.hides(strand) for strand in strands)
+            for session in citizens.get(person, ())
+            if session not in self.excepted
+        }
 
     def _share_faces(self) -> None:
         """A person sees one pseudonym, on however many sessions."""
@@ -373,18 +300,20 @@ class Presence:
         if stream is not None:
             stream.add(
                 Strike(self.citizen, self.room.members.key, session, self.members.notice(), 0),
-                _STRIKE_BYTES,
+                STRIKE_BYTES,
             )
         return True
 
     def _readmit(self, session: bytes, now_ns: MonotonicNs) -> None:
-        """A session is no longer excepted: its own form ends, it gets what the members hold."""
+        """A session is no longer excepted: its own form ends, it gets what the members hold, without
+        what was said before.
+        """
         outlet = self.room.outlet_for(session)
         self.excepted[session].become(Tier.WITHHELD, now_ns)
         del self.excepted[session]
         self.room.allow(session, self.citizen)
         if self.members.form is Tier.FULL:
-            self.members.show(outlet)
+            self.members.show(outlet, self.lifts.get(self.room.seats[session].citizen))
         outlet.settle()
 
     def _decided(self) -> None:

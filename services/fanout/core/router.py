@@ -12,11 +12,10 @@ from services.fanout.core.authority import Authority
 from services.fanout.core.city import City, Counts
 from services.fanout.core.fleet import Fleet
 from services.fanout.core.gateways import Doubt
-from services.fanout.core.presences import RandomBytes
 from services.fanout.core.rooms import GatewayKey, Room, Seat, Slot
-from services.fanout.core.routing import form_of, limit_of
 from services.fanout.core.signatures import Signatures
 from services.fanout.core.snapshots import enter
+from services.fanout.core.views import RandomBytes
 from services.fanout.core.withdrawal import Acts
 from shared.codec import Refused, decode, encode, sha256
 from shared.contracts.client import PolicyChanged
@@ -314,7 +313,7 @@ class Router:
                     self._city.close(stood.sanctuary)
                 case SessionJoined(member):
                     seat = Seat(member.citizen, (member.gateway, member.incarnation))
-                    self._join(member.sanctuary, member.session, seat, now_ms)
+                    self._join(member.sanctuary, member.session, seat)
                 case SessionLeft(member):
                     self._leave(member.sanctuary, member.session)
                 case SlotCompleted():
@@ -328,23 +327,14 @@ class Router:
         room.public.put(segment)
         room.settle()
 
-    def _join(self, sanctuary: bytes, session: bytes, seat: Seat, now_ms: WallMs) -> None:
+    def _join(self, sanctuary: bytes, session: bytes, seat: Seat) -> None:
         room = self._city.room(sanctuary)
         if room is None:
             return
         room.settle()
         room.seat(session, seat)
         for presence in room.presences.values():
-            shown = presence.route.members
-            if shown is not Tier.WITHHELD and (presence.consent.has_limits or presence.excepted):
-                limit = limit_of(
-                    presence.consent,
-                    room,
-                    person=seat.citizen,
-                    charter_tier_max=self._city.charter_tier_max,
-                    now_ms=now_ms,
-                )
-                presence.enter(session, form_of(min(limit, shown)))
+            presence.enter(session)
         stream = room.stream_of(session)
         if stream is not None and room.slot.live:
             self._city.counts.snapshots += 1
@@ -388,6 +378,7 @@ class Router:
         self._fleet.look_around(now_ns)
         self._acts.forget_old(now_ns)
         self._settle(now_ns, now_ms)
+        self._city.widen(now_ns, now_ms)
         self._fleet.beat(now_ns, certain=self.is_certain)
         return self._effects(now_ns)
 

@@ -22,11 +22,31 @@ class Route(NamedTuple):
     """Whether the citizen counts in the room's field."""
     record: bool
     """Whether the record of a stage may hold the citizen; replays decide again how closely."""
-    limits: dict[bytes, Tier]
-    """Session → its form, for members whom an exception gives less than `members`."""
+    persons: dict[bytes, Tier]
+    """Person → its form, for whom an exception gives less than `members`, seated here or not."""
+
+    def form_for(self, person: bytes) -> Tier:
+        """What one member is shown."""
+        return self.persons.get(person, self.members)
+
+    def least(self, other: Route) -> Route:
+        """What both allow."""
+        members = min(self.members, other.members)
+        persons = {
+            person: form
+            for person in {**self.persons, **other.persons}
+            if (form := min(self.form_for(person), other.form_for(person))) < members
+        }
+        return Route(
+            members,
+            min(self.public, other.public),
+            self.field and other.field,
+            self.record and other.record,
+            persons,
+        )
 
 
-NOWHERE = Route(Tier.WITHHELD, Tier.WITHHELD, field=False, record=False, limits={})
+NOWHERE = Route(Tier.WITHHELD, Tier.WITHHELD, field=False, record=False, persons={})
 
 
 def form_of(tier: Tier) -> Tier:
@@ -42,7 +62,7 @@ def route_of(consent: Consent, room: Room, *, charter_tier_max: Tier, now_ms: Wa
     """
     policy = room.policy
     if policy is None:
-        return Route(Tier.WITHHELD, Tier.WITHHELD, field=False, record=False, limits={})
+        return NOWHERE
 
     def least(audience: Audience, purpose: Purpose = Purpose.LIVE) -> Tier:
         return min(
@@ -67,26 +87,16 @@ def route_of(consent: Consent, room: Room, *, charter_tier_max: Tier, now_ms: Wa
     if not room.is_close:
         members = min(members, Tier.AGGREGATE)
     shown = form_of(members)
-    limits = {}
+    persons = {}
     if shown is not Tier.WITHHELD:
         for person in consent.persons():
-            sessions = room.citizens.get(person)
-            if sessions:
-                form = form_of(
-                    min(
-                        members,
-                        limit_of(
-                            consent,
-                            room,
-                            person=person,
-                            charter_tier_max=charter_tier_max,
-                            now_ms=now_ms,
-                        ),
-                    )
-                )
-                if form < shown:
-                    limits.update(dict.fromkeys(sessions, form))
-    return Route(shown, form_of(public), field, record, limits)
+            limit = limit_of(
+                consent, room, person=person, charter_tier_max=charter_tier_max, now_ms=now_ms
+            )
+            form = form_of(min(members, limit))
+            if form < shown:
+                persons[person] = form
+    return Route(shown, form_of(public), field, record, persons)
 
 
 def limit_of(

@@ -6,8 +6,10 @@ from collections import deque
 from typing import assert_never
 
 from services.fanout.core.city import City
+from services.fanout.core.lifts import Said
 from services.fanout.core.openings import Numbering, Verdict
-from services.fanout.core.presences import FIELD, RECORD, UNSEALED_MAX, Strand
+from services.fanout.core.presences import FIELD, RECORD, UNSEALED_MAX, Presence
+from services.fanout.core.strands import Strand
 from shared import subjects
 from shared.codec import Refused, encode, seal_of
 from shared.contracts.client import Released, SealShown, Skipped, StrandEnded
@@ -26,7 +28,6 @@ from shared.contracts.ingest import (
     StrandRow,
     WindowSealed,
 )
-from shared.contracts.records import Tier
 from shared.contracts.refusals import Refusal
 from shared.contracts.sample import BODY_BYTES_MAX
 from shared.identifiers import MonotonicNs, WallMs
@@ -238,13 +239,7 @@ class Signatures:
         presence.strands[strand.id] = strand
         self._city.strands[strand.id] = strand
         strand.blocked = presence.suspended or strand.epoch > presence.consent.known
-        for view in (presence.members, presence.public):
-            if view.form is Tier.FULL:
-                view.shown = True
-                if presence.is_held:
-                    presence.unshown = True
-                else:
-                    view.outlet.put(Segment(presence.citizen, view.strand(strand)))
+        presence.announce(strand)
 
     def _end(self, strand: Strand, ended: StrandEnded, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         presence = strand.presence
@@ -256,6 +251,8 @@ class Signatures:
         self._waiting.pop(strand.id, None)
         for view in presence.views():
             view.stale.pop(strand.id, None)
+        for lift in presence.lifts.values():
+            lift.before.pop(strand.id, None)
         if not presence.strands:
             presence.room.speakers -= 1
             self._city.measure_closeness(presence.room, now_ns, now_ms)
@@ -348,8 +345,11 @@ class Signatures:
                 return
             presence = self._city.presence(row.citizen, room, now_ns, now_ms)
             strand = Strand(row.strand, presence, row.opening, row.epoch)
-            strand.next_seq, strand.body, strand.seal = row.next_seq, row.body, row.seal
+            strand.next_seq = row.next_seq
+            strand.body, strand.seal = _told(row, presence)
             strand.at_ns = now_ns
+            for person in presence.consent.past_limits(now_ms):
+                presence.lift(person, strand, now_ns)
             self._begin(strand, now_ns, now_ms)
             return
         self._drop_held(strand)
@@ -359,17 +359,15 @@ class Signatures:
         if row.next_seq <= strand.next_seq and row.seal == strand.seal:
             return
         self._lost_before(strand, row.next_seq)
-        if row.body is not None and row.body != strand.body:
-            strand.body = row.body
+        body, seal = _told(row, strand.presence)
+        if row.body is None or row.body == strand.body:
+            body = strand.body
+        else:
             strand.at_ns = now_ns
-        strand.seal = row.seal
-        presence = strand.presence
-        for view in (presence.members, presence.public):
-            if view.form is Tier.FULL:
-                if presence.is_held:
-                    presence.unshown = True
-                else:
-                    view.outlet.put(Segment(presence.citizen, view.strand(strand)))
+        if row.seal == strand.seal:
+            seal = strand.seal
+        strand.presence.hear_late(strand, body, seal)
+        strand.presence.announce(strand)
 
     # entries that wait
 
@@ -430,6 +428,13 @@ class Signatures:
         """The openings speak for what waited, or the strand is over."""
         strand.held.clear()
         self._waiting.pop(strand.id, None)
+
+
+def _told(row: OpenStrand, presence: Presence) -> Said:
+    """The newest sample and seal that ingest tells of. If the strand has not stated the citizen's
+    newest record they may have been said before it, when fewer were meant: then they are left out.
+    """
+    return (row.body, row.seal) if row.epoch >= presence.consent.known else (None, None)
 
 
 def _interrupted(strand: Strand) -> StrandEnded:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from services.fanout.core.city import closeness
-from services.fanout.core.presences import Presence, View
+from services.fanout.core.lifts import Lift
+from services.fanout.core.presences import Presence
 from services.fanout.core.rooms import Room
 from services.fanout.core.streams import Stream, deliveries
+from services.fanout.core.views import View
 from shared.contracts.fanout import Enter, EnterPublic, Segment, StrandNumber
 from shared.contracts.records import Tier
 
@@ -15,8 +17,12 @@ SNAPSHOT_BYTES_MAX = 200_000
 
 def enter(room: Room, session: bytes, stream: Stream, *, gap: bool) -> None:
     """One session enters its room. Everything that waits for the room must be settled before."""
-    excepting = [presence for presence in room.presences.values() if session in presence.excepted]
-    _write_enter(room, session, stream, _members(room, session if excepting else None), gap=gap)
+    person = room.seats[session].citizen
+    is_apart = any(
+        session in presence.excepted or person in presence.lifts
+        for presence in room.presences.values()
+    )
+    _write_enter(room, session, stream, _members(room, session if is_apart else None), gap=gap)
 
 
 def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
@@ -25,11 +31,13 @@ def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
     sessions = room.seats_at.get(key, {})
     if sessions:
         shared = _members(room, None)
-        excepted = {
-            session for presence in room.presences.values() for session in presence.excepted
-        }
+        apart: set[bytes] = set()
+        for presence in room.presences.values():
+            apart.update(presence.excepted)
+            for person in presence.lifts:
+                apart.update(room.citizens.get(person, ()))
         for session in sessions:
-            content = _members(room, session) if session in excepted else shared
+            content = _members(room, session) if session in apart else shared
             _write_enter(room, session, stream, content, gap=gap)
     if key in room.watches:
         enter_public(room, stream, gap=gap)
@@ -38,7 +46,7 @@ def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
 def enter_public(room: Room, stream: Stream, *, gap: bool) -> None:
     """The anonymous viewers whom a stream reaches enter."""
     watch = room.watches[stream.gateway, stream.incarnation]
-    segments, _ = _content([(p, p.public) for p in room.presences.values()])
+    segments, _ = _content([(p, p.public, None) for p in room.presences.values()])
     first, rest = _divide(segments)
     stream.add(EnterPublic(room.sanctuary, watch.generation, first, gap), _size(first))
     for delivery, size in deliveries(room.public.key, rest, {}) if rest else ():
@@ -46,25 +54,31 @@ def enter_public(room: Room, stream: Stream, *, gap: bool) -> None:
 
 
 _Content = tuple[list[Segment], tuple[StrandNumber, ...]]
+_Seen = tuple[Presence, View, Lift | None]
 
 
 def _members(room: Room, session: bytes | None) -> _Content:
-    views = [
-        (presence, presence.members if session is None else presence.view_of(session))
-        for presence in room.presences.values()
-    ]
+    views: list[_Seen]
+    if session is None:
+        views = [(presence, presence.members, None) for presence in room.presences.values()]
+    else:
+        person = room.seats[session].citizen
+        views = [
+            (presence, presence.view_of(session), presence.lifts.get(person))
+            for presence in room.presences.values()
+        ]
     segments, numbers = _content(views)
     if not room.is_close:
         segments.insert(0, closeness(room))
     return segments, numbers
 
 
-def _content(views: list[tuple[Presence, View]]) -> _Content:
+def _content(views: list[_Seen]) -> _Content:
     """Strands in the order in which they were opened, then cells by pseudonym."""
     segments: list[Segment] = []
     numbers: list[StrandNumber] = []
     faces: list[tuple[bytes, Segment]] = []
-    for presence, view in views:
+    for presence, view, lift in views:
         if view.form is Tier.WITHHELD:
             continue
         if presence.is_held:
@@ -72,7 +86,7 @@ def _content(views: list[tuple[Presence, View]]) -> _Content:
             continue
         face = view.face
         if view.form is Tier.FULL:
-            segments += view.strands()
+            segments += view.strands(lift)
             numbers += presence.numbers()
             view.shown |= bool(presence.strands)
         elif face is not None and face.message is not None and face.pseudonym is not None:

@@ -67,6 +67,8 @@ def _show(city: City, presence: Presence, stamp: int, rows: _Rows, now_ns: Monot
 def _forget_silent(city: City, room: Room, now_ns: MonotonicNs) -> None:
     """Presences without a strand for long, and rooms that never came to stand."""
     for presence in list(room.presences.values()):
+        if presence.lifts:
+            presence.forget_lifts(now_ns)
         if (
             not presence.strands
             and now_ns - presence.ended_ns >= REMEMBER_NS
