@@ -28,8 +28,9 @@ from services.gateway.http import HttpServer, raw_refusal
 from services.gateway.settings import GatewaySettings
 from shared.identifiers import MonotonicNs
 
-FAREWELL_NS = 2_000_000_000
-"""How long a closed client has to answer our close, or to read it."""
+FAREWELL_NS = 900_000_000
+"""How long a closed client has to answer our close, or to read it; less than the second within which a
+withdrawal ends everything, since a transport may hold bytes ahead of the close."""
 BROKEN_NS = 200_000_000
 """The same for one whose answer we could not understand."""
 _SECOND_NS = 1_000_000_000

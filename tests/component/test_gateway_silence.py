@@ -83,7 +83,7 @@ async def test_silence_is_told_and_a_transport_with_struck_bytes_is_cut_off(
         await wait_until(lambda: not core.silences.is_open, "the watch has ended")
         text = generate_latest(gateway.runtime.registry).decode()
         assert 'gateway_withdrawal_silence_seconds_count{read="here"} 1.0' in text
-        assert 'gateway_withdrawal_silence_seconds_bucket{le="0.03",read="here"} 0.0' in text
+        assert 'gateway_withdrawal_silence_seconds_bucket{le="0.02",read="here"} 0.0' in text
         assert 'gateway_withdrawal_silence_seconds_count{read="elsewhere"} 0.0' in text
         assert CITIZEN.hex() not in text
         await reader.socket.close()
