@@ -14,6 +14,7 @@ from typing import cast
 
 from services.gateway import sse, websocket
 from services.gateway.connection import Hub
+from services.gateway.core.neighbourhood import neighbourhood
 from services.gateway.head import (
     LIVE_PATH,
     WATCH_PATH,
@@ -161,7 +162,7 @@ class Entrance(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
         peer = transport.get_extra_info("peername")
-        self._address = peer[0] if peer else ""
+        self._address = neighbourhood(peer[0]) if peer else ""
         if not self._door.admit(self, self._address):
             self._transport.abort()
 

@@ -32,6 +32,11 @@ class GatewaySettings:
     units_per_s: int = 400
     units_burst: int = 1200
     """A frame costs 1 unit, 1 more for each kilobyte and each message; twice the burst closes."""
+    enrolments_per_address_burst: int = 2000
+    """New citizens from one address (IPv6: one network of 64 bits), repeats included: as many as a
+    large hall behind one connection. The registry allows the whole city 5000, then 50 a second."""
+    enrolments_per_address_per_min: int = 60
+    """The same, sustained."""
     malformed_max: int = 16
     """Unreadable messages that a session is forgiven."""
     backlog_bytes_max: int = 262_144
@@ -59,6 +64,8 @@ class GatewaySettings:
             "ping_after_s": (1, 3600),
             "units_per_s": (1, 1_000_000),
             "units_burst": (200, 10_000_000),
+            "enrolments_per_address_burst": (1, 1_000_000),
+            "enrolments_per_address_per_min": (1, 1_000_000),
             "malformed_max": (0, 1_000_000),
             "backlog_bytes_max": (65536, 2**30),
             "unsent_bytes_max": (4096, 2**30),

@@ -86,6 +86,8 @@ from shared.identity.token import make_token
 
 REQUEST_REPEAT_NS = 1_000_000_000
 """An unanswered request is repeated after 1 s; all of them are idempotent."""
+CROWD_WAIT_NS = 60_000_000_000
+"""After `too many enrolments`."""
 RETRY_NS_MIN = 250_000_000
 RETRY_NS_MAX = 5_000_000_000
 """A refusal that passes by itself (`not ready`, …) is retried after 0.25 s, doubling up to 5 s."""
@@ -688,11 +690,12 @@ class Session:
             events.append(Declined(reason, message.meaning))
             return
         if isinstance(request.message, Enrol | AskChain):
-            passing = reason in _PASSING
-            if passing and message.ref is not None:
-                request.due_ns = MonotonicNs(now_ns + REQUEST_REPEAT_NS)
+            is_crowd = reason == Refusal.TOO_MANY_ENROLMENTS
+            if (is_crowd or reason in _PASSING) and message.ref is not None:
+                wait_ns = CROWD_WAIT_NS if is_crowd else REQUEST_REPEAT_NS
+                request.due_ns = MonotonicNs(now_ns + wait_ns)
                 self._requests[message.ref] = request
-            if not passing:
+            if is_crowd or reason not in _PASSING:
                 events.append(Declined(reason, message.meaning))
             return
         seat = request.seat

@@ -9,7 +9,7 @@ from typing import Self
 
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.consent import folded, is_whole
-from shared.client.events import ChainKnown, Event, Seated, SeatRefused
+from shared.client.events import ChainKnown, Declined, Event, Seated, SeatRefused
 from shared.client.keyring import Keyring
 from shared.client.session import Session
 from shared.client.strand import Mood
@@ -62,6 +62,8 @@ class Visit:
         self.refused_seats: dict[bytes, str] = {}
         self.is_chain_known = False
         self.failure: ConnectionEnded | None = None
+        self.turned_away: str | None = None
+        """Why there will be no citizen id in a while."""
         self._on_events_too = on_events
         self._changed = asyncio.Event()
         self._group = asyncio.TaskGroup()
@@ -97,6 +99,8 @@ class Visit:
                     self.refused_seats[event.sanctuary] = event.reason
                 case ChainKnown():
                     self.is_chain_known = True
+                case Declined(reason=Refusal.TOO_MANY_ENROLMENTS):
+                    self.turned_away = event.meaning
                 case _:
                     pass
         if self._on_events_too is not None:
@@ -112,6 +116,8 @@ class Visit:
                 while not met():
                     if self.failure is not None:
                         raise ErrandFailed(str(self.failure))
+                    if self.turned_away is not None:
+                        raise ErrandFailed(self.turned_away)
                     if self.connection.attempts_failed >= ATTEMPTS_MAX:
                         raise ErrandFailed(self.trouble())
                     self._changed.clear()

@@ -42,6 +42,7 @@ class Refusal(StrEnum):
     WRONG_SANCTUARY = "wrong sanctuary"
     BAD_TOKEN = "bad token"  # noqa: S105  (a refusal's name)
     NOT_READY = "not ready"
+    TOO_MANY_ENROLMENTS = "too many enrolments"
     LOST = "lost"
     """Only in `skipped`: never arrived."""
     CONFLATED = "conflated"
@@ -82,6 +83,7 @@ MEANING: dict[Refusal, str] = {
     Refusal.WRONG_SANCTUARY: "the record belongs to another sanctuary",
     Refusal.BAD_TOKEN: "the token does not verify, is expired or is for another nonce or origin",
     Refusal.NOT_READY: "the service is starting; try again",
+    Refusal.TOO_MANY_ENROLMENTS: "too many new citizens from your address; come back in a minute",
     Refusal.LOST: "never arrived",
     Refusal.CONFLATED: "dropped for a viewer that could not keep up",
 }

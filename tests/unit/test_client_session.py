@@ -11,6 +11,7 @@ import msgspec
 from shared.client.consent import grant_draft
 from shared.client.core import (
     ChainKnown,
+    Declined,
     Event,
     Interrupted,
     Keyring,
@@ -495,3 +496,14 @@ def test_a_city_without_the_older_pages_is_asked_once() -> None:
     stage.say(Chain(older.ref, CITIZEN, 5, sha256(payload), ()))
     assert of(stage.events, ChainKnown) == [ChainKnown(5, (record,))]
     assert not [each for each in stage.wait(3000) if isinstance(each, AskChain)]
+
+
+def test_who_is_one_too_many_is_told_and_asks_again_after_a_minute() -> None:
+    stage = Stage(known=False)
+    enrol = one(stage.welcome(), Enrol)
+    stage.say(RefusedMessage(enrol.ref, "too many enrolments", "come back in a minute", stage.ms))
+    assert of(stage.events, Declined) == [Declined("too many enrolments", "come back in a minute")]
+    assert not [each for each in stage.wait(59_000) if isinstance(each, Enrol)]
+    assert one(stage.wait(1_100), Enrol) == enrol
+    stage.say(Enrolled(enrol.ref, CITIZEN))
+    assert stage.session.is_ready

@@ -484,6 +484,23 @@ def test_a_question_costs_what_its_answer_weighs() -> None:
     assert bench.written[session][-1].reason == "too fast"
 
 
+def test_one_address_cannot_enrol_without_end_and_hinders_nobody_else() -> None:
+    bench = Bench(enrolments_per_address_burst=2, enrolments_per_address_per_min=60)
+
+    def enrol(session: SessionId) -> bool:
+        sent = bench.send(session, Enrol(7, Signed(b"inception", bytes(64))))
+        return bool(published(sent, EnrolAsk))
+
+    here = [bench.live(address="10.0.0.1") for _ in range(2)]
+    assert [enrol(here[0]), enrol(here[1]), enrol(here[0])] == [True, True, False]
+    told = bench.written[here[0]][-1]
+    assert (told.ref, told.reason) == (7, "too many enrolments")
+    assert "in a minute" in told.meaning
+    assert enrol(bench.live(address="10.0.0.2"))
+    bench.later(1000 * MS)
+    assert [enrol(here[1]), enrol(here[0])] == [True, False]
+
+
 def test_patience_fills_the_bucket_again() -> None:
     bench = Bench(units_per_s=100, units_burst=200)
     session = bench.live()

@@ -1,4 +1,4 @@
-"""The gateway's small parts: the wheel, the pace, the JSON twin, a request's head, frames."""
+"""The gateway's small parts: the wheel, addresses, the pace, the JSON twin, a request's head, frames."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from services.gateway import frames
 from services.gateway.core import json_twin
+from services.gateway.core.enrolments import ADDRESSES_MAX, Enrolments
+from services.gateway.core.neighbourhood import neighbourhood
 from services.gateway.core.pace import REST_NS_MAX, REST_NS_MIN, Pace
 from services.gateway.core.wheel_timer import WheelTimer
 from services.gateway.head import HeadRefused, read_head, read_upgrade
@@ -310,3 +312,35 @@ def test_every_close_code_has_its_name_as_reason() -> None:
 def test_settings_out_of_their_bounds_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match="ping_after_s must be 1…3600, not 0"):
         GatewaySettings(ping_after_s=0)
+
+
+# ── addresses ────────────────────────────────────────────────────────────────────────────────────
+
+NOW = MonotonicNs(10**9)
+
+
+def test_a_household_of_ipv6_is_one_address_and_a_mapped_one_is_itself() -> None:
+    assert neighbourhood("2001:db8:1:2::1") == neighbourhood("2001:db8:1:2:ffff::9")
+    assert neighbourhood("2001:db8:1:2::1") != neighbourhood("2001:db8:1:3::1")
+    assert neighbourhood("::ffff:10.0.0.1") == neighbourhood("10.0.0.1")
+    assert neighbourhood("10.0.0.1") != neighbourhood("10.0.0.2")
+    assert neighbourhood("fe80::1%eth0") == neighbourhood("fe80::2%eth0")
+    assert neighbourhood("") == ""
+
+
+def test_what_is_remembered_of_addresses_is_bounded() -> None:
+    enrolments = Enrolments(per_min=1, burst=1)
+    for number in range(ADDRESSES_MAX + 100):
+        assert enrolments.spend(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", NOW)
+        assert not enrolments.spend("192.0.2.1", NOW) or number == 0
+    assert enrolments.addresses == ADDRESSES_MAX
+
+
+def test_an_allowance_comes_back_with_time_up_to_its_burst() -> None:
+    enrolments = Enrolments(per_min=60, burst=3)
+    spent = [enrolments.spend("10.0.0.1", NOW) for _ in range(4)]
+    assert spent == [True, True, True, False]
+    later = MonotonicNs(NOW + 2 * 10**9)
+    assert [enrolments.spend("10.0.0.1", later) for _ in range(3)] == [True, True, False]
+    much_later = MonotonicNs(NOW + 10**15)
+    assert [enrolments.spend("10.0.0.1", much_later) for _ in range(4)] == spent

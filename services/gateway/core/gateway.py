@@ -16,6 +16,7 @@ from services.gateway.core.courier import Courier
 from services.gateway.core.edge import Edge
 from services.gateway.core.effects import Close, Cut, Effect, Ping, RefuseWatch, Write, WriteMany
 from services.gateway.core.egress import Egress
+from services.gateway.core.enrolments import Enrolments
 from services.gateway.core.form import Form, event_of
 from services.gateway.core.interest import InterestBook
 from services.gateway.core.seats import Seats, Wanted
@@ -97,6 +98,10 @@ class Gateway:
         )
         self._sessions: dict[SessionId, Session] = {}
         self._of_address: dict[str, int] = {}
+        self._enrolments = Enrolments(
+            per_min=settings.enrolments_per_address_per_min,
+            burst=settings.enrolments_per_address_burst,
+        )
         self._wheel: WheelTimer[SessionId] = WheelTimer(WHEEL_WIDTH_NS)
         self._uplink = Uplink()
         self._seats = Seats()
@@ -410,6 +415,9 @@ class Gateway:
                     self._ask_seat(id_, sanctuary, self._seats.leave(id_, sanctuary, ref, now_ns))
                 ]
             case client.Enrol(ref, record):
+                if not self._enrolments.spend(session.address, now_ns):
+                    self._refuse(session, ref, Refusal.TOO_MANY_ENROLMENTS, now_ms)
+                    return []
                 ask = EnrolAsk(self.gateway, id_, ref, record)
                 return [Publish(subjects.ask(REGISTRY), ask)]
             case client.AskChain(ref, citizen, before):

@@ -322,3 +322,18 @@ test("the pages of a long chain are asked for one by one, and again when no answ
   await session.tick(T0 + 60_000);
   assert.equal(asked(session.takeMessages()), undefined);
 });
+
+test("enrolling is asked again when no answer comes, and a minute after too many did", async () => {
+  const enrols = async (atMs) => {
+    await session.tick(atMs);
+    return session.takeMessages().filter(([name]) => name === "enrol");
+  };
+  await give(hello(), welcome(null));
+  assert.equal((await enrols(T0 + 1999)).length, 0);
+  const [[, ref]] = await enrols(T0 + 2000);
+  await give(["refused", { ref, reason: "too many enrolments", meaning: "", nowMs: T0 }, T0 + 2000]);
+  assert.equal((await enrols(T0 + 61_999)).length, 0);
+  assert.equal((await enrols(T0 + 62_000)).length, 1);
+  await give(["enrolled", { ref: 0, citizen: CITIZEN }, T0 + 62_100]);
+  assert.equal((await enrols(T0 + 70_000)).length, 0);
+});

@@ -31,6 +31,7 @@ export const ASK_AGAIN_MS = Object.freeze({
   "too fast": 5000,
   "too many strands": 5000,
   suspended: 60_000,
+  "too many enrolments": 60_000,
 });
 
 /** The first wait; it doubles with every attempt that fails. */

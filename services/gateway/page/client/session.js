@@ -20,8 +20,8 @@ const SILENCE_MS_MAX = 10_000;
 const SKEW_MS_MAX = 5000;
 /** A city that does not know this citizen (yet) is asked again after this long. */
 const ENROL_AGAIN_MS = 500;
-/** So is the chain, when no answer comes. */
-const CHAIN_AGAIN_MS = 2000;
+/** What got no answer (the bus may lose it) is asked again after this long. */
+const ANSWER_MS_MAX = 2000;
 
 /**
  * @typedef {object} Keys
@@ -130,11 +130,12 @@ export class Session {
       this.isWelcome = true;
       this.#timeDueMs = nowMs;
       this.citizen ??= citizen;
-      if (this.citizen === null) await this.#enrol();
+      if (this.citizen === null) await this.#enrol(nowMs);
       else await this.#settle(nowMs);
     },
     enrolled: async ({ citizen }, nowMs) => {
       this.citizen = citizen;
+      this.#enrolAgainMs = null;
       this.tell("enrolled", { citizen });
       await this.#settle(nowMs);
     },
@@ -188,8 +189,8 @@ export class Session {
     this.say(say.token(await makeToken(this.keys.device, socket)));
   }
 
-  async #enrol() {
-    this.#enrolAgainMs = null;
+  async #enrol(nowMs) {
+    this.#enrolAgainMs = nowMs + ANSWER_MS_MAX;
     const { identity, device, nextKeyHash } = this.keys;
     const payload = packInception({
       identityKey: identity.publicKey, nextKeyHash, devices: [device.publicKey],
@@ -222,12 +223,14 @@ export class Session {
     this.tell("refused", { what: asked?.what ?? null, reason, meaning });
     if (asked === undefined) return;
     const isUnknown = reason === "unknown citizen";
-    if (isUnknown || (asked.what === "enrol" && reason in ASK_AGAIN_MS)) {
+    if (isUnknown) {
       this.#enrolAgainMs = nowMs + ENROL_AGAIN_MS;
+    } else if (asked.what === "enrol" && reason in ASK_AGAIN_MS) {
+      this.#enrolAgainMs = nowMs + ASK_AGAIN_MS[reason];
     } else if (asked.what === "join" || asked.what === "open") {
       this.voices.refused(asked, reason, nowMs);
     } else if (asked.what === "chain" && this.#chainDue !== null) {
-      this.#chainDue.atMs = nowMs + (ASK_AGAIN_MS[reason] ?? CHAIN_AGAIN_MS);
+      this.#chainDue.atMs = nowMs + (ASK_AGAIN_MS[reason] ?? ANSWER_MS_MAX);
     }
   }
 
@@ -235,7 +238,7 @@ export class Session {
 
   /** Ask for the chain's newest records, or those before a counter; again until there is an answer. */
   #askChain(nowMs, before = null) {
-    this.#chainDue = { before, atMs: nowMs + CHAIN_AGAIN_MS };
+    this.#chainDue = { before, atMs: nowMs + ANSWER_MS_MAX };
     this.say(say.askChain(this.ask("chain", before), this.citizen, before));
   }
 
@@ -268,7 +271,7 @@ export class Session {
     if (this.hello === null) return;
     await this.voices.tick(nowMs);
     this.#sendConsent(nowMs);
-    if (this.#enrolAgainMs !== null && this.#enrolAgainMs <= nowMs) await this.#enrol();
+    if (this.#enrolAgainMs !== null && this.#enrolAgainMs <= nowMs) await this.#enrol(nowMs);
     if (this.#chainDue !== null && this.#chainDue.atMs <= nowMs) this.#askChain(nowMs, this.#chainDue.before);
     if (this.#timeAskedMs !== null && nowMs - this.#timeAskedMs >= SILENCE_MS_MAX) {
       this.#timeAskedMs = null;
