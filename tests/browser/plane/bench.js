@@ -28,7 +28,11 @@ window.requestAnimationFrame = (act) => ask((atMs) => {
 const figure = document.querySelector("figure");
 const crowd = new Crowd();
 const plane = new Plane(figure, { crowd });
-const pad = new Pad(figure, plane, { onFeel() {}, onSpeak() {}, onWords() {} });
+/** What the pad said, oldest first. */
+const said = [];
+const pad = new Pad(figure, plane, {
+  onFeel: (feeling) => said.push(feeling), onSpeak: () => said.push("speak"), onWords: () => said.push("words"),
+});
 const people = Array.from({ length: PEOPLE }, (_, i) => {
   const id = i.toString(16).padStart(2, "0");
   return {
@@ -122,4 +126,4 @@ settle();
 mirrors();
 states[query.get("state") ?? "crowd"]();
 plane.refresh();
-window.bench = { plane, crowd, pad, people, step, frames };
+window.bench = { plane, crowd, pad, people, said, step, judge, frames, pageNowMs };

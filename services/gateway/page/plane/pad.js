@@ -1,33 +1,27 @@
 /** How one says what one feels: a hand on the plane, or two sliders with the keyboard. A shell. */
 
-import { feelingAt, inWords, keyed, MOST } from "./feeling.js";
+import { feelingAt, inWords, keyed } from "./feeling.js";
 import { pageNowMs } from "./plane.js";
 
-const STEP = 50;
 /** While a hand moves, the sliders follow no more often than this. */
 const SLIDERS_EVERY_MS = 250;
 const CENTRE = Object.freeze({ valence: 0, arousal: 0 });
-const HELP = "Arrow keys move, with Shift further. Page up and down: livelier, calmer. Zero: the middle. "
-  + "Space: speak or pause. Enter: words.";
-/** Not seen, yet there for the keyboard and for screen readers; its focus is drawn on the plane. */
-const UNSEEN = {
-  position: "absolute", width: "1px", height: "1px", margin: "-1px", padding: "0", border: "0",
-  overflow: "hidden", clipPath: "inset(50%)", whiteSpace: "nowrap",
-};
 
 export class Pad {
   #figure;
   #plane;
   #on;
-  #fieldset = document.createElement("fieldset");
-  #sliders = {};
+  #fieldset;
+  /** @type {{valence: HTMLInputElement, arousal: HTMLInputElement}} */
+  #sliders;
   #feeling = null;
   #pointer = null;
   #slidMs = -Infinity;
   #listening = new AbortController();
 
   /**
-   * @param {HTMLElement} figure the plane's
+   * @param {HTMLElement} figure the plane's, with a fieldset of two sliders: valence, then arousal, −1000 to
+   *   1000; they are not to be seen, as their focus is drawn on the plane
    * @param {import("./plane.js").Plane} plane
    * @param {object} on
    * @param {(feeling: import("./feeling.js").Feeling) => void} on.onFeel the hand or a key went there
@@ -38,7 +32,10 @@ export class Pad {
     this.#figure = figure;
     this.#plane = plane;
     this.#on = on;
-    this.#build();
+    this.#fieldset = figure.querySelector("fieldset");
+    const [valence, arousal] = this.#fieldset.querySelectorAll("input[type=range]");
+    this.#sliders = { valence, arousal };
+    this.#adopt();
     const { signal } = this.#listening;
     const listen = (type, act) => figure.addEventListener(type, (event) => act(event), { signal });
     listen("pointerdown", (event) => this.#press(event));
@@ -49,29 +46,16 @@ export class Pad {
     this.isEnabled = true;
   }
 
-  #build() {
-    const legend = document.createElement("legend");
-    legend.textContent = "How you feel";
-    const help = document.createElement("p");
-    help.textContent = HELP;
-    help.id = "pad-help";
-    this.#fieldset.append(legend, help);
-    for (const [axis, text] of [["valence", "Pleasant"], ["arousal", "Lively"]]) {
-      const label = document.createElement("label");
-      const slider = document.createElement("input");
-      Object.assign(slider, { type: "range", min: -MOST, max: MOST, step: STEP, value: 0 });
-      slider.setAttribute("aria-describedby", help.id);
-      slider.addEventListener("input", () => {
+  #adopt() {
+    const { signal } = this.#listening;
+    for (const [axis, slider] of Object.entries(this.#sliders)) {
+      const listen = (type, act) => slider.addEventListener(type, act, { signal });
+      listen("input", () => {
         this.#feel({ ...(this.#feeling ?? CENTRE), [axis]: slider.valueAsNumber });
       });
-      slider.addEventListener("keydown", (event) => this.#key(event));
-      for (const type of ["focus", "blur"]) slider.addEventListener(type, () => this.#focused());
-      label.append(text, slider);
-      this.#sliders[axis] = slider;
-      this.#fieldset.append(label);
+      listen("keydown", (event) => this.#key(event));
+      for (const type of ["focus", "blur"]) listen(type, () => this.#focused());
     }
-    Object.assign(this.#fieldset.style, UNSEEN);
-    this.#figure.append(this.#fieldset);
     this.#slide();
   }
 
@@ -85,9 +69,10 @@ export class Pad {
   /** Whether one may say something here; a watcher only looks, and the page scrolls under the hand. */
   set isEnabled(isEnabled) {
     this.#fieldset.disabled = !isEnabled;
-    this.#fieldset.hidden = !isEnabled;
     this.#figure.style.touchAction = isEnabled ? "none" : "auto";
-    if (!isEnabled) this.#pointer = null;
+    if (isEnabled) return;
+    this.#pointer = null;
+    this.#plane.you = { hasFocus: false }; // a disabled slider tells of no blur
   }
 
   get isEnabled() {
@@ -101,7 +86,6 @@ export class Pad {
 
   close() {
     this.#listening.abort();
-    this.#fieldset.remove();
   }
 
   // ── the hand ──────────────────────────────────────────────────────────────────────────────────
