@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
 import { Change, Crowd } from "../../../services/gateway/page/plane/crowd.js";
-import { plainName } from "../../../services/gateway/page/plane/mark.js";
+import { plainText } from "../../../services/gateway/page/plane/mark.js";
 
 const T0 = 1_700_000_000_000;
 const [ADA, BOB] = ["00".repeat(16), "01".repeat(16)];
@@ -288,8 +288,17 @@ test("with reduced motion marks step at most twice a second", () => {
 });
 
 test("names are drawn without signs that are not seen or that turn a line around", () => {
-  assert.equal(plainName("A\u202eda\u0000 \n  B\u200b"), "Ada B");
-  assert.equal(plainName(null), "");
+  assert.equal(plainText("A\u202eda\u0000 \n  B\u200b"), "Ada B");
+  assert.equal(plainText(null), "");
+});
+
+test("a note is shown as long as its sample is in the trail", () => {
+  shown(ADA);
+  says(ADA, { ...feeling(0), note: "so\u202e far" }, T0);
+  says(ADA, feeling(1), T0 + 100);
+  assert.equal(crowd.people(T0 + 19_999)[0].note, "so far");
+  assert.equal(crowd.people(T0 + 20_000)[0].note, null);
+  assert.equal(crowd.people(T0)[0].name, "Ada");
 });
 
 test("rows are in the order of names and say nothing of cells", () => {

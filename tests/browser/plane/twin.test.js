@@ -29,4 +29,7 @@ test("the room is read as it is drawn, cells without names", () => {
   assert.equal(nameOf(person({ name: "" })), "Somebody without a name");
   assert.deepEqual([cellsLine(0), cellsLine(1), cellsLine(4)],
     ["", "One as a cell, without a name.", "4 as cells, without names."]);
+  const you = { hasYou: true };
+  assert.equal(cellsLine(1, you), "One as a cell, without a name; it may be you.");
+  assert.equal(readRoom([], counts, you)[0], "3 as cells, without names; one may be you.");
 });

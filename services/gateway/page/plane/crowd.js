@@ -20,7 +20,7 @@ export const Change = Object.freeze({ NONE: 0, MOVED: 1, AT_ONCE: 2 });
  * @property {number|null} valence
  * @property {number|null} arousal
  * @property {number[]} labels indices into the vocabulary
- * @property {string|null} note
+ * @property {string|null} note of the last 20 s
  * @property {import("./mark.js").Seal} seal
  * @property {number|null} falseMs since when the seal is false
  * @property {number} sinceMs since when they are seen
@@ -208,7 +208,7 @@ export class Crowd {
         valence: mark.valence,
         arousal: mark.arousal,
         labels: mark.labels,
-        note: mark.note,
+        note: mark.note(nowMs),
         seal: mark.seal(nowMs),
         falseMs: mark.falseMs,
         sinceMs: mark.sinceMs,

@@ -22,9 +22,9 @@ export function progress(sinceMs, nowMs, lastsMs) {
 
 const between = (from, to, part) => from + (to - from) * part;
 
-/** A name as it is drawn: without signs that are not seen or turn the line around; "" for none. */
-export function plainName(name) {
-  return (name ?? "").replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "").replace(/\s+/gu, " ").trim();
+/** Somebody's text as it is shown: without signs that are not seen or turn the line around; "" for none. */
+export function plainText(text) {
+  return (text ?? "").replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "").replace(/\s+/gu, " ").trim();
 }
 
 export class Mark {
@@ -38,7 +38,6 @@ export class Mark {
   /** When the place last changed. */
   movedMs = -Infinity;
   labels = [];
-  note = null;
   /** Numbers that are known to be missing, and why the newest of them are. */
   missing = 0;
   missingReason = null;
@@ -51,6 +50,8 @@ export class Mark {
   #seal = "pending";
   #incompleteMs = -Infinity;
   #isBroken = false;
+  #note = "";
+  #noteMs = -Infinity;
   #arrivedMs = -Infinity;
   #slideMs = 0;
   #fromValence = 0;
@@ -63,7 +64,7 @@ export class Mark {
    */
   constructor(citizen, name, nowMs) {
     this.citizen = citizen;
-    this.name = plainName(name);
+    this.name = plainText(name);
     this.sinceMs = nowMs;
     /** Five to eight petals, always the same for the same person. */
     this.lobes = 5 + (Number.parseInt(citizen.slice(0, 2), 16) % 4);
@@ -88,7 +89,7 @@ export class Mark {
   /** A strand is there: a new one, or one that a snapshot shows again. */
   open(strand, name) {
     this.leavesMs = null;
-    this.name = plainName(name) || this.name;
+    this.name = plainText(name) || this.name;
     if (this.#strands.has(strand)) return;
     this.#isBroken ||= this.hasPlace;
     this.#strands.set(strand, { lastSeq: null, isFalse: false });
@@ -117,7 +118,7 @@ export class Mark {
     this.#arrivedMs = nowMs;
     this.#isBroken = false;
     this.labels = sample.labels;
-    this.note = sample.note;
+    if (sample.note !== null) [this.#note, this.#noteMs] = [plainText(sample.note), nowMs];
     return isMoved || hadTrail;
   }
 
@@ -170,6 +171,11 @@ export class Mark {
     this.missing += count;
     this.missingReason = reason;
     this.#isBroken = this.hasPlace;
+  }
+
+  /** A note comes with one sample; it is shown as long as that is in the trail. @returns {string|null} */
+  note(nowMs) {
+    return this.#note !== "" && nowMs - this.#noteMs < TRAIL_MS ? this.#note : null;
   }
 
   /** What a seal, or the want of one, says of a window. */
