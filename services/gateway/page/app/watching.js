@@ -1,0 +1,66 @@
+/** Watching a public stage without keys: a connection that only looks. A shell without any document. */
+
+import { Connection } from "../client/connection.js";
+import { Crowd } from "../plane/crowd.js";
+import { pageNowMs } from "../plane/plane.js";
+import { Link } from "./link.js";
+import { Notices } from "./notices.js";
+import { Says } from "./says.js";
+import { copy } from "./copy.js";
+import { secondsOf } from "./link.js";
+import { liveUrl } from "./visit.js";
+
+export class Watching {
+  crowd = new Crowd();
+  link = new Link();
+  notices = new Notices();
+  says = new Says();
+  alarm = "";
+  policy = null;
+  isSpeaking = false;
+  isWithdrawn = false;
+  #connection;
+
+  /**
+   * @param {Uint8Array} stage 16 bytes
+   * @param {() => void} onChange
+   */
+  constructor(stage, onChange) {
+    this.#connection = new Connection({
+      url: liveUrl(), watch: stage,
+      onEvent: (event) => {
+        this.#happened(event, pageNowMs());
+        onChange();
+      },
+    });
+    this.#connection.open();
+  }
+
+  #happened(event, nowMs) {
+    this.crowd.see(event, nowMs);
+    if (event.type === "state") {
+      this.link.changed(event.state, nowMs);
+      if (this.link.state === "lost") {
+        this.crowd.gap(nowMs);
+        this.notices.put("no connection", copy.reconnecting);
+      } else if (event.state === "live") this.notices.drop("no connection");
+    } else if (event.type === "close") this.link.closed(event.reason);
+    else if (event.type === "policy") this.policy = event.policy;
+    else if (event.type === "gap") this.link.missed(nowMs);
+    else if (event.type === "snapshot") this.#settled(event, nowMs);
+  }
+
+  #settled(event, nowMs) {
+    const gap = this.link.settled(event, nowMs);
+    if (gap === null) return;
+    const text = gap.isWhole ? copy.backWhole : copy.backMissing(secondsOf(gap));
+    this.notices.put("back", text, { untilMs: nowMs + 15_000 });
+    this.says.say("link", text);
+  }
+
+  tick() {}
+
+  close() {
+    this.#connection.close();
+  }
+}

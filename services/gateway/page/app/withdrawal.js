@@ -1,0 +1,69 @@
+/** One withdrawal on its way: asked, acted, recorded, each with its ms. Pure. */
+
+/** The city promises to act within this; then the page says that it is late. */
+export const ACTED_WITHIN_MS = 1000;
+/** After acting, the log may take as long before the page says so. */
+export const RECORDED_WITHIN_MS = 3000;
+
+export class Withdrawal {
+  /** @type {"asked"|"acted"|"recorded"} */
+  step = "asked";
+  actedAfterMs = null;
+  recordedAfterMs = null;
+  /** Known once the record is signed; nil while the chain is not known. */
+  counter = null;
+
+  /**
+   * @param {number} askedMs of a clock that never jumps
+   * @param {number} known the counter of the last record before it
+   */
+  constructor(askedMs, known) {
+    this.askedMs = askedMs;
+    this.known = known;
+  }
+
+  #isMine(counter) {
+    return this.counter === null ? counter > this.known : counter >= this.counter;
+  }
+
+  /** No byte goes out any more. @returns {boolean} whether that was new */
+  acted(counter, nowMs) {
+    if (this.actedAfterMs !== null || !this.#isMine(counter)) return false;
+    this.actedAfterMs = Math.round(nowMs - this.askedMs);
+    if (this.step === "asked") this.step = "acted";
+    return true;
+  }
+
+  /** It is durable. @returns {boolean} whether that was new */
+  recorded(counter, nowMs) {
+    if (this.recordedAfterMs !== null || !this.#isMine(counter)) return false;
+    this.recordedAfterMs = Math.round(nowMs - this.askedMs);
+    this.step = "recorded";
+    return true;
+  }
+
+  /** Not acted in time. */
+  isLate(nowMs) {
+    return this.actedAfterMs === null && nowMs - this.askedMs >= ACTED_WITHIN_MS;
+  }
+
+  /** Acted, and not written down in time. */
+  isUnwritten(nowMs) {
+    if (this.actedAfterMs === null || this.recordedAfterMs !== null) return false;
+    return nowMs - this.askedMs >= this.actedAfterMs + RECORDED_WITHIN_MS;
+  }
+
+  /** When the next of the two is to be asked; nil: never more. */
+  get dueMs() {
+    if (this.actedAfterMs === null) return this.askedMs + ACTED_WITHIN_MS;
+    if (this.recordedAfterMs !== null) return null;
+    return this.askedMs + this.actedAfterMs + RECORDED_WITHIN_MS;
+  }
+
+  /** "acted 38 ms, recorded 61 ms", as far as it got. */
+  get times() {
+    const acted = this.actedAfterMs === null ? "" : `acted ${this.actedAfterMs} ms`;
+    const recorded = this.recordedAfterMs === null ? "" : `recorded ${this.recordedAfterMs} ms`;
+    return [acted, recorded].filter(Boolean).join(", ");
+  }
+}
