@@ -17,6 +17,7 @@ from typing import Final
 from services.city.journal import Journal
 from services.city.life import Life
 from services.city.vigil import Vigil
+from shared.runtime import REFUSED
 from shared.runtime.clock import monotonic_ns
 
 READ_BYTES: Final = 65536
@@ -36,7 +37,11 @@ class Child:
         show: Callable[[str], None],
         changed: Callable[[], None],
         environment: Mapping[str, str] = MappingProxyType({}),
+        is_final: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`is_final` is asked when the child says that what it was given cannot be served (exit status
+        REFUSED), with its last line: True, and it has no successor.
+        """
         self.name = name
         self._command = command
         self._vigil = vigil
@@ -44,6 +49,7 @@ class Child:
         self._show = show
         self._changed = changed
         self._environment = environment
+        self._is_final = is_final
         self._life: Life | None = None
         self._successor: Life | None = None
         self._stopping = asyncio.Event()
@@ -61,6 +67,8 @@ class Child:
         try:
             while not self._stopping.is_set():
                 status = await self._live_once()
+                if status == REFUSED and self._is_final(self._journal.last_line):
+                    break
                 if not self._stopping.is_set():
                     await self._rest(status)
         finally:

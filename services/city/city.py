@@ -49,6 +49,7 @@ class City:
         self._children: list[Child | EmbeddedBroker] = []
         self._health: dict[str, int] = {}
         self._failure: CannotStartError | None = None
+        self._was_ready = False
         self._port = settings.port
 
     @property
@@ -99,6 +100,7 @@ class City:
             for instance in self._settings.instances:
                 self._add(group, broker, instance, self._service(instance, broker), beats=True)
             await self._wait_ready()
+            self._was_ready = True
             self._announce()
             if self._settings.with_citizens:
                 self._add(group, broker, CITIZENS, self._citizens, beats=False)
@@ -123,9 +125,23 @@ class City:
             show=self._say,
             changed=lambda: self._write_running(broker),
             environment=environment(self._settings, port=self._port, citizens=self._state.citizens),
+            is_final=self._is_final,
         )
         self._children.append(child)
         group.create_task(child.live())
+
+    def _is_final(self, line: str) -> bool:
+        """A city that never was ready ends with what a child says it cannot serve; later on a disk may
+        come back, and it is tried again.
+        """
+        if self._was_ready:
+            return False
+        if self._failure is None:
+            elsewhere = "; was the city on this broker founded with another --state?"
+            hint = elsewhere if self._settings.nats and line.startswith("registry") else ""
+            self._failure = CannotStartError(line + hint)
+        self._stop.set()
+        return True
 
     def _write_running(self, broker: Broker) -> None:
         RunningCity(

@@ -35,6 +35,8 @@ class Journal:
     def __init__(self, path: Path, name: str, *, show: Callable[[str], None]) -> None:
         self.path = path
         self.last_words = ""
+        self.last_line = ""
+        """The last that was said plainly and not as a log entry, uncut."""
         self._name = name
         self._show = show
         self._rest = b""
@@ -66,6 +68,7 @@ class Journal:
             text = line.decode(errors="replace").rstrip()
             entry = {"event": text.strip(), "plain": True}
             line = json.dumps({"plain": text}).encode()
+            self.last_line = text.strip()
         self.last_words = words_of(entry)
         if self._bytes + len(line) + 1 > JOURNAL_BYTES_MAX:
             self._turn_over()

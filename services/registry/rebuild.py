@@ -17,16 +17,12 @@ from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import Signed
 from shared.identifiers import WallMs
 from shared.identity import Signer
-from shared.runtime import Runtime, wall_ms
+from shared.runtime import CannotServe, Runtime, wall_ms
 
 GENESIS = "charter.genesis"
 STREAMS = ("identity", "consent")
 """In the order in which they are read: a chain needs its citizen."""
 PROGRESS_EVERY = 10_000
-
-
-class CannotServe(Exception):  # noqa: N818  (why the process ends)
-    """What is wrong with what was found; one line, without a citizen."""
 
 
 class Rebuilt(NamedTuple):
@@ -37,15 +33,7 @@ class Rebuilt(NamedTuple):
 
 
 async def rebuild(runtime: Runtime) -> Rebuilt:
-    """Raises: CannotServe, after logging why; BusError, TimeoutError, OSError."""
-    try:
-        return await _rebuild(runtime)
-    except CannotServe as error:
-        runtime.log.critical("cannot serve", reason=str(error))
-        raise
-
-
-async def _rebuild(runtime: Runtime) -> Rebuilt:
+    """Raises: CannotServe, BusError, TimeoutError, OSError."""
     settings: RegistrySettings = runtime.settings
     try:
         charter = await _charter(runtime, settings.charter_path)

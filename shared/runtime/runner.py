@@ -31,7 +31,8 @@ from shared.runtime.settings import SettingsRefused, describe, read_settings
 from shared.runtime.wheel import Wheel
 
 DRAINED, CRASHED, REFUSED = 0, 1, 2
-"""Exit statuses: stopped as asked; a task failed or returned; settings, key or port were refused."""
+"""Exit statuses: stopped as asked; a task failed or returned; settings, key, port or what is on the
+disk were refused, which another start would not change."""
 START_VARIABLE = "SYNCHRONIA_START_FD"
 _PROBE_S = 1.0
 _PROBES_FAILED_MAX = 2
@@ -42,6 +43,10 @@ _CANCEL_AGAIN_S = 0.1
 
 class TaskReturned(Exception):  # noqa: N818
     """A supervised task ended although nobody asked it to."""
+
+
+class CannotServe(Exception):  # noqa: N818  (why the process ends)
+    """What a service found at its start cannot be served: a line for the operator, without a citizen."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +334,9 @@ def run(
             return runner.run(_serve(name, settings, process, start))
     except Exception as error:  # noqa: BLE001  (the last word of every process)
         cause = _innermost(error)
+        if isinstance(cause, CannotServe):
+            print(f"{name}: cannot serve: {cause}", file=sys.stderr)  # noqa: T201
+            return REFUSED
         if isinstance(cause, SettingsRefused | NoBroker):
             print(f"{name}: {cause}", file=sys.stderr)  # noqa: T201
             return REFUSED if isinstance(cause, SettingsRefused) else CRASHED

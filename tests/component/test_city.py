@@ -154,6 +154,20 @@ def test_a_part_of_a_city_on_a_broker_of_ones_own(tmp_path: Path) -> None:
         two.wait_line("ready http", within_s=1)
 
 
+def test_a_broker_of_a_city_that_was_founded_elsewhere_is_said_in_one_line(
+    shared_city: RunningCity, tmp_path: Path
+) -> None:
+    line = refused(
+        tmp_path / "two",
+        *("--services", "registry", "--nats", shared_city.told.nats),
+        *("--keys", str(shared_city.state / "keys")),
+    )
+    assert re.search(
+        r"registry: cannot serve: stream identity, .*/two/wrapping/.* is missing", line
+    )
+    assert "founded with another --state?" in line
+
+
 def test_a_supervisor_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     with running_city(tmp_path / "state", "--empty") as city:
         pids = city.pids()
@@ -226,6 +240,7 @@ def test_tap_and_doctor_see_the_city_and_no_payload(shared_city: RunningCity) ->
 def test_every_service_tells_its_metrics_on_the_health_port_alone(
     shared_city: RunningCity,
 ) -> None:
+    wait_until("every service is ready", lambda: _all_ready(shared_city), within_s=30)
     for name in INSTANCES:
         url = f"http://127.0.0.1:{shared_city.told.services[name].health_port}/metrics"
         with urllib.request.urlopen(url, timeout=5) as answer:

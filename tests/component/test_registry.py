@@ -31,6 +31,7 @@ from shared.contracts import (
     StatePage,
     Tier,
 )
+from shared.runtime import REFUSED
 from shared.runtime.clock import wall_ms
 from shared.subjects import Ask, ask, back, control
 from tests.support.broker import Broker, wait_until
@@ -271,12 +272,12 @@ async def test_records_that_cannot_be_read_stop_the_start_with_a_clear_line(
     kept = key.read_bytes()
     key.unlink()
     await registry.start()
-    assert await registry.wait() == 1
+    assert await registry.wait() == REFUSED
     assert any("cannot serve" in line and f"{key} is missing" in line for line in registry.lines)
     key.write_bytes(bytes(32))
     registry.lines.clear()
     await registry.start()
-    assert await registry.wait() == 1
+    assert await registry.wait() == REFUSED
     assert any("stream identity, message 1" in line for line in registry.lines)
     assert ada.citizen.hex() not in "\n".join(registry.lines)
     key.write_bytes(kept)
@@ -291,6 +292,6 @@ async def test_a_charter_that_cannot_be_used_stops_the_start(
     path.write_text("name = 1\n")
     environment = {"SYNCHRONIA_REGISTRY_CHARTER_PATH": str(path)}
     async with service_process("registry", broker, tmp_path / "state", **environment) as process:
-        assert await process.wait() == 1
+        assert await process.wait() == REFUSED
         assert any("charter.toml" in line and "$.name" in line for line in process.lines)
     assert not await stored(broker, "charter")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.registry.genesis import CharterUnusable, make_charter, read_charter
-from services.registry.rebuild import CannotServe, next_epoch
+from services.registry.rebuild import next_epoch
 from services.registry.store import (
     SealedInception,
     SealedRecord,
@@ -24,6 +24,7 @@ from shared.codec import ZERO_HASH, decode, encode, sha256
 from shared.contracts import Charter, Institution, RecordKind, Signed, Tier
 from shared.identifiers import WallMs
 from shared.identity import Signer, did_of
+from shared.runtime import CannotServe
 
 NOW = WallMs(1_795_000_000_000)
 ADA, BEN = "01" * 16, "02" * 16
