@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
+from http import HTTPMethod
 
 from shared.contracts.client import SUBPROTOCOL, SUBPROTOCOL_JSON
 from shared.identifiers import SanctuaryId, sanctuary_of_slug
@@ -25,6 +26,7 @@ _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _SLUG_SIGNS_MAX = 64
 _HELD = re.compile(r"[A-Za-z0-9_-]{16}")
 _HEADERS_MAX = 100
+_METHODS = frozenset(method.value.encode() for method in HTTPMethod)
 
 
 class HeadRefused(Exception):  # noqa: N818  (a refusal is an outcome)
@@ -81,13 +83,15 @@ def tokens(value: str) -> list[str]:
 
 
 def read_head(raw: bytes) -> Head:
-    """The head without its final empty line. Raises: HeadRefused(400 | 431 | 505)."""
+    """The head without its final empty line. Raises: HeadRefused(400 | 405 | 431 | 505)."""
     lines = raw.split(b"\r\n")
     parts = lines[0].split(b" ")
     if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
         raise HeadRefused(400, "malformed")
     if parts[2] not in {b"HTTP/1.1", b"HTTP/1.0"}:
         raise HeadRefused(505, "http version")
+    if parts[0] not in _METHODS:
+        raise HeadRefused(405, "method not allowed")
     if len(lines) - 1 > _HEADERS_MAX:
         raise HeadRefused(431, "too many headers")
     headers: dict[str, str] = {}

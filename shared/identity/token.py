@@ -5,6 +5,7 @@ The algorithm is pinned and every header field but `alg` is ignored: no `kid`, `
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import jwt
@@ -21,6 +22,8 @@ from shared.identity.signing import Signer
 TOKEN_LIFE_S_MAX = 300
 _LEEWAY_MS = 30_000
 """A citizen's clock may differ by 30 s, as for samples."""
+_SPELLING = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+"""Three parts without padding (RFC 7515, section 2); PyJWT alone would take padding too."""
 
 
 class TokenRefused(Refused):
@@ -67,7 +70,7 @@ def read_token(token: str, *, origin: str, city: bytes, nonce: bytes, now_ms: Wa
 
     Raises: TokenRefused for anything else than a good one.
     """
-    if len(token) > TOKEN_BYTES_MAX:
+    if len(token) > TOKEN_BYTES_MAX or not _SPELLING.fullmatch(token):
         raise TokenRefused
     try:
         unverified = jwt.decode_complete(token, options={"verify_signature": False})["payload"]

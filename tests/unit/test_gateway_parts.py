@@ -254,6 +254,7 @@ def test_origins_are_the_own_host_and_those_allowed() -> None:
         (b"GET /v1/live HTTP/1.1" + b"\r\na: b" * 101, 431, "too many headers"),
         (head_of({}) + b"\r\nHost: other", 400, "repeated header"),
         (head_of({}, method="POST"), 405, "method not allowed"),
+        (b"DANCE / HTTP/1.1\r\nHost: here", 405, "method not allowed"),
         (head_of({"Connection": "keep-alive"}), 400, "connection without upgrade"),
         (head_of({"Connection": None}), 400, "connection without upgrade"),
         (head_of({"Sec-WebSocket-Version": "8"}), 426, "websocket version"),

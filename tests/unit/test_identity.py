@@ -331,7 +331,8 @@ def test_the_header_decides_nothing() -> None:
 
 @pytest.mark.parametrize(
     "made",
-    ["", ".", "..", "a.b.c", token()[:-2], token() + "A", "x" * 2049, token() + "." + token(), "é.é.é"],
+    ["", ".", "..", "a.b.c", token()[:-2], token() + "A", "x" * 2049, token() + "." + token(), "é.é.é",
+     token() + "==", token() + "\n", " " + token()],
 )  # fmt: skip
 def test_what_is_no_token_is_refused(made: str) -> None:
     with pytest.raises(TokenRefused):
