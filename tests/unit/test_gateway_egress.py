@@ -263,6 +263,33 @@ def test_a_strike_of_a_form_of_ones_own_takes_it_out_of_the_snapshot_that_waits(
     assert drain(egress) == {SESSIONS[0]: [("snapshot", 1), 2, 3]}
 
 
+def test_what_is_for_one_alone_does_not_overtake_what_came_for_everybody() -> None:
+    egress = room_of(3)
+    everybody, alone = members_key(ROOMS[0]), session_key(SESSIONS[0], ROOMS[0])
+    egress.deliver(everybody, SLOT, [segment(CITIZENS[0], 1)], ())
+    egress.deliver(alone, SLOT, [segment(CITIZENS[0], 2)], ())
+    egress.deliver(everybody, SLOT, [segment(CITIZENS[0], 3)], ())
+    assert drain(egress) == {
+        SESSIONS[0]: [1, 2, 3],
+        SESSIONS[1]: [1, 3],
+        SESSIONS[2]: [1, 3],
+    }
+
+
+def test_nor_does_it_overtake_a_sweep_that_is_under_way() -> None:
+    egress = room_of(3)
+    everybody = members_key(ROOMS[0])
+    egress.deliver(everybody, SLOT, [segment(CITIZENS[0], 1)], ())
+    [effect] = egress.sweep(1)
+    assert isinstance(effect, WriteMany)
+    [late] = [each for each in SESSIONS[:3] if each not in effect.sessions][:1]
+    egress.deliver(session_key(late, ROOMS[0]), SLOT, [segment(CITIZENS[0], 2)], ())
+    egress.pause(late)
+    list(egress.sweep(2**31))
+    egress.resume(late)
+    assert drain(egress) == {late: [1, 2]}
+
+
 def test_a_sweep_ends_when_the_rest_of_its_viewers_has_gone() -> None:
     egress = room_of(2)
     denied = (DenyPair(SESSIONS[0], CITIZENS[1]),)
@@ -335,7 +362,7 @@ def test_a_strike_for_one_session_leaves_the_others_alone() -> None:
     egress.deliver(session_key(SESSIONS[1], ROOMS[0]), SLOT, [segment(CITIZENS[0], 3)], ())
     written = drain(egress)
     assert written[SESSIONS[0]] == written[SESSIONS[2]] == [1, 2]
-    assert written[SESSIONS[1]] == [("time", 7), 3, 2]
+    assert written[SESSIONS[1]] == [("time", 7), 2, 3]
 
 
 def test_a_strike_for_one_session_between_two_slices_spares_the_others_only() -> None:

@@ -235,6 +235,7 @@ class Egress:
                 return False
             if viewer.session not in audience.members:
                 return False
+            self._catch_up(viewer, audience)
             for segment in segments:
                 self._append(
                     viewer,
@@ -405,6 +406,17 @@ class Egress:
     def _settle(self, viewer: Viewer) -> None:
         if not viewer.owed and not viewer.is_paused:
             self._busy.pop(viewer.session, None)
+
+    def _catch_up(self, viewer: Viewer, audience: AudienceQueue) -> None:
+        """Owe the viewer alone what waits for its audience, so that what comes for it alone is behind."""
+        for swept in self._rounds:
+            if swept.audience is audience and viewer in swept.recipients:
+                swept.recipients.remove(viewer)
+                self._merge(viewer, audience, swept.chunks)
+        if audience.pending:
+            self._merge(viewer, audience, audience.pending)
+            self._stamp += 1
+            audience.entered_last = viewer.audiences[audience.key] = self._stamp
 
     def _merge(
         self,
