@@ -34,6 +34,7 @@ from shared.contracts import (
     ConsentActed,
     EdgeBatch,
     FanoutControl,
+    FollowAnswered,
     GatewayControl,
     RecordAnswered,
     RegistryControl,
@@ -89,7 +90,7 @@ class Service:
     async def start(self) -> None:
         runtime, core = self._runtime, self.core
         runtime.ready("city", False)
-        back = Answers | SeatAnswered | RecordAnswered | ConsentActed
+        back = Answers | SeatAnswered | FollowAnswered | RecordAnswered | ConsentActed
         control = GatewayControl | FanoutControl | SanctuaryControl | RegistryControl
         await runtime.bus.subscribe(subjects.edge(core.gateway), EdgeBatch, self._receive)
         await runtime.bus.subscribe(subjects.back(core.gateway), back, self._receive)

@@ -2,7 +2,7 @@
 
 Records are built on the newest head, in-flight ones included, so that a withdrawal never waits for a
 grant's answer; a refusal of one rebuilds those behind it. A record is repeated, byte for byte, until
-it is `recorded`; a withdrawal until it is also `acted`.
+it is `recorded`; a withdrawal, or the end of an approval, until it is also `acted`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from shared.codec import ZERO_HASH, Refused, encode, sha256
 from shared.consent import empty_state, fold, read_record
 from shared.contracts.client import Chain, Record
 from shared.contracts.records import (
+    Approval,
     Audience,
     ConsentException,
     ConsentRecord,
@@ -44,12 +45,16 @@ class InFlight:
     due_ns: MonotonicNs | None = None
 
     @property
-    def is_withdrawal(self) -> bool:
-        return isinstance(self.draft, Withdrawal)
+    def is_ending(self) -> bool:
+        """It can only take away: a device may sign it, it acts before it is recorded."""
+        draft = self.draft
+        return isinstance(draft, Withdrawal) or (
+            isinstance(draft, Approval) and not draft.is_approved
+        )
 
     @property
     def is_done(self) -> bool:
-        return self.is_recorded and (self.is_acted or not self.is_withdrawal)
+        return self.is_recorded and (self.is_acted or not self.is_ending)
 
 
 class ConsentChain:
@@ -81,7 +86,7 @@ class ConsentChain:
         """What samples state: a grant counts once recorded, a narrowing from its signing on, so that
         a fanout that has not heard of it delivers nothing.
         """
-        narrowed = [each.counter for each in self.in_flight.values() if each.is_withdrawal]
+        narrowed = [each.counter for each in self.in_flight.values() if each.is_ending]
         return max([self.counter or 0, *narrowed])
 
     @property
@@ -107,7 +112,7 @@ class ConsentChain:
                 )
                 payload = encode(record)
                 # a device may narrow; what may widen needs the person's own key
-                signer = self._device if each.is_withdrawal else self._identity
+                signer = self._device if each.is_ending else self._identity
                 each.signed = signer.sign_record(RecordKind.CONSENT, city, payload)
                 each.head = sha256(payload)
                 each.due_ns = None
@@ -232,6 +237,12 @@ def withdrawal_draft(
     now_ms: WallMs,
 ) -> Withdrawal:
     return Withdrawal(bytes(16), 0, ZERO_HASH, now_ms, sanctuary, audience, purpose)
+
+
+def approval_draft(
+    person: bytes, *, is_approved: bool, until_ms: WallMs | None = None, now_ms: WallMs
+) -> Approval:
+    return Approval(bytes(16), 0, ZERO_HASH, now_ms, person, is_approved, until_ms)
 
 
 def folded(citizen: bytes, records: tuple[Signed, ...]) -> ConsentState:

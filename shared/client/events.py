@@ -40,6 +40,13 @@ class SeatRefused(NamedTuple):
     will_retry: bool
 
 
+class FollowsTaken(NamedTuple):
+    """The city has the list of whom this session follows. Whether they are seen is theirs to say."""
+
+    sanctuary: bytes
+    people: int
+
+
 class VoiceOpened(NamedTuple):
     """Samples can be sent. `resumed`: the same strand as before the reconnect."""
 
@@ -130,6 +137,7 @@ Event = (
     SessionReady
     | Seated
     | SeatRefused
+    | FollowsTaken
     | VoiceOpened
     | Interrupted
     | StrandClosedByUs

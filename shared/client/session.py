@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared.client.consent import ConsentChain, exception_draft, grant_draft, withdrawal_draft
+from shared.client.consent import (
+    ConsentChain,
+    approval_draft,
+    exception_draft,
+    grant_draft,
+    withdrawal_draft,
+)
 from shared.client.events import (
     ChainKnown,
     Declined,
     Event,
+    FollowsTaken,
     Interrupted,
     MoveWanted,
     NumbersRefused,
@@ -41,6 +48,8 @@ from shared.contracts.client import (
     ClientMessage,
     Enrol,
     Enrolled,
+    Follow,
+    Following,
     Hello,
     Join,
     Joined,
@@ -66,9 +75,11 @@ from shared.contracts.client import (
 )
 from shared.contracts.client import Refused as RefusedMessage
 from shared.contracts.records import (
+    FOLLOWED_MAX,
     STRAND_KEY_PUBLISH_AFTER_S,
     Audience,
     ConsentRecord,
+    FollowRequest,
     JoinRequest,
     Kind,
     Opening,
@@ -112,6 +123,10 @@ _REOPENED = _STRAND_GONE | {Refusal.SKEW}
 """An opening refused for one of these is not presented again; another one is made."""
 
 
+_FOLLOWED_AGAIN = _PASSING | {Refusal.SKEW, Refusal.STALE}
+"""A list refused for one of these is signed anew."""
+
+
 @dataclass(slots=True)
 class _Seat:
     """One sanctuary this citizen wants to be in."""
@@ -128,6 +143,8 @@ class _Seat:
     retries: int = 0
     join_at_ns: MonotonicNs | None = None
     open_at_ns: MonotonicNs | None = None
+    followed: tuple[bytes, ...] = ()
+    follow_at_ns: MonotonicNs | None = None
 
 
 @dataclass(slots=True)
@@ -176,6 +193,7 @@ class Session:
         """How far the city's clock was ahead of ours at hello, its way here included."""
         self.declined: dict[int, str] = {}
         """Consent records that were refused for good, by ref, with the reason."""
+        self._follow_number = 0
         self._random_bytes = random_bytes
         self._requests: dict[int, _Request] = {}
         self._ref = 0
@@ -214,6 +232,17 @@ class Session:
             self._say_seal(sanctuary, writer.strand, writer.close(now_ms))
             self._will_release(seat, writer, now_ms)
         seat.writer, seat.is_open = None, False
+
+    def follow(self, sanctuary: bytes, followed: Sequence[bytes]) -> None:
+        """Follow exactly these citizens there, as soon as there is a seat; nobody, to end it. They are
+        seen if they approved, as they granted to followers; the city does not say who did.
+        """
+        assert len(followed) <= FOLLOWED_MAX
+        seat = self.seats[sanctuary]
+        if seat.followed != tuple(followed):
+            seat.followed = tuple(followed)
+            if seat.is_joined:
+                seat.follow_at_ns = MonotonicNs(0)
 
     def has_seat(self, sanctuary: bytes) -> bool:
         seat = self.seats.get(sanctuary)
@@ -279,6 +308,22 @@ class Session:
         draft = exception_draft(sanctuary, person, tier, until_ms=until_ms, now_ms=now_ms)
         return self._record(draft, now_ns)
 
+    def approve(
+        self,
+        person: bytes,
+        now_ns: MonotonicNs,
+        now_ms: WallMs,
+        *,
+        until_ms: WallMs | None = None,
+    ) -> int:
+        """Let this person follow: they see what is granted to followers."""
+        draft = approval_draft(person, is_approved=True, until_ms=until_ms, now_ms=now_ms)
+        return self._record(draft, now_ns)
+
+    def revoke(self, person: bytes, now_ns: MonotonicNs, now_ms: WallMs) -> int:
+        """This person follows no more."""
+        return self._record(approval_draft(person, is_approved=False, now_ms=now_ms), now_ns)
+
     def withdraw(
         self,
         sanctuary: bytes | None,
@@ -335,7 +380,7 @@ class Session:
             return self._requests_deadline()
         times = [self._requests_deadline(), self.chain.next_deadline()]
         for seat in self.seats.values():
-            times += [seat.join_at_ns, seat.open_at_ns]
+            times += [seat.join_at_ns, seat.open_at_ns, seat.follow_at_ns]
             if seat.writer is not None:
                 times.append(seat.writer.cut_at_ns)
         times += [
@@ -364,6 +409,8 @@ class Session:
                 self._join(seat, now_ns, now_ms)
             if seat.open_at_ns is not None and now_ns >= seat.open_at_ns:
                 self._open(seat, now_ns, now_ms)
+            if seat.follow_at_ns is not None and now_ns >= seat.follow_at_ns:
+                self._follow(seat, now_ns, now_ms)
         for writer in list(self.writers.values()):
             if (seal := writer.repeat_due(now_ns)) is not None:
                 self._say_seal(writer.opening.sanctuary, writer.strand, seal)
@@ -404,7 +451,7 @@ class Session:
         self.chain.disconnected()
         for seat in self.seats.values():
             seat.is_joined = seat.is_open = False
-            seat.challenge = seat.join_at_ns = seat.open_at_ns = None
+            seat.challenge = seat.join_at_ns = seat.open_at_ns = seat.follow_at_ns = None
         if self.viewer is not None:
             self.viewer.disconnected()
 
@@ -431,6 +478,9 @@ class Session:
                     self._on_enrolled(message.citizen, events, now_ns, now_ms)
             case Joined():
                 self._on_joined(message, events, now_ns)
+            case Following():
+                if self._answered(message.ref) is not None:
+                    events.append(FollowsTaken(message.sanctuary, message.count))
             case Challenge():
                 self._on_challenge(message, events, now_ns, now_ms)
             case Opened():
@@ -556,6 +606,35 @@ class Session:
         events.append(Seated(seat.sanctuary, seat.policy))
         if seat.challenge is not None and seat.speak and not seat.is_open:
             seat.open_at_ns = now_ns
+        if seat.followed:
+            seat.follow_at_ns = now_ns
+
+    def _follow(self, seat: _Seat, now_ns: MonotonicNs, now_ms: WallMs) -> None:
+        """Say whom this session follows. It ends with the seat, so it is said again after each join."""
+        assert self.hello is not None
+        assert self.citizen is not None
+        seat.follow_at_ns = None
+        if not seat.is_joined:
+            return
+        for ref, each in list(self._requests.items()):
+            if each.seat is seat and isinstance(each.message, Follow):
+                del self._requests[ref]
+        self._follow_number += 1
+        request = FollowRequest(
+            sanctuary=seat.sanctuary,
+            session=self.hello.session,
+            gateway=self.hello.gateway,
+            citizen=self.citizen,
+            device=self.keyring.device.public_key,
+            t_ms=now_ms + self.clock_offset_ms,
+            number=self._follow_number,
+            followed=seat.followed,
+        )
+        record = self.keyring.device.sign_record(
+            RecordKind.FOLLOW, self.hello.city, encode(request)
+        )
+        ref = self._next_ref()
+        self._request(ref, Follow(ref, seat.sanctuary, record), seat, now_ns)
 
     def _on_challenge(
         self, message: Challenge, events: list[Event], now_ns: MonotonicNs, now_ms: WallMs
@@ -707,6 +786,9 @@ class Session:
         if reason == Refusal.SKEW:
             # the services' clocks may differ too: who refuses says what time it has
             self.clock_offset_ms = message.now_ms - now_ms
+        if isinstance(request.message, Follow):
+            self._on_follow_refused(seat, message, events, now_ns)
+            return
         if isinstance(request.message, Open) and reason in _REOPENED:
             self._interrupt(seat, reason, events, now_ms)
         will_retry = reason in _PASSING or reason in _REOPENED
@@ -714,6 +796,18 @@ class Session:
             events.append(SeatRefused(seat.sanctuary, reason, will_retry))
         if will_retry:
             self._again(seat, reason, now_ns)
+
+    def _on_follow_refused(
+        self, seat: _Seat, message: RefusedMessage, events: list[Event], now_ns: MonotonicNs
+    ) -> None:
+        reason = message.reason
+        if reason == Refusal.NOT_A_MEMBER:
+            if seat.join_at_ns is None and seat.is_joined:
+                self._again(seat, reason, now_ns)
+        elif reason in _FOLLOWED_AGAIN:
+            seat.follow_at_ns = MonotonicNs(now_ns + RETRY_NS_MIN)
+        else:
+            events.append(Declined(reason, message.meaning))
 
     def _on_record_refused(
         self, message: RefusedMessage, events: list[Event], now_ns: MonotonicNs

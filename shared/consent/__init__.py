@@ -7,6 +7,7 @@ which key a record needs, replays and the watchdog re-decide. No clock, no bus, 
 
 from shared.consent.comparison import narrows, widens
 from shared.consent.decision import (
+    APPROVED_MAX,
     LIMITS_MAX,
     SCOPES_MAX,
     effective_tier,
@@ -14,12 +15,14 @@ from shared.consent.decision import (
     fold,
     granted_tier,
     limit_for,
+    may_follow,
     next_expiry,
     preview,
     read_record,
 )
 
 __all__ = [
+    "APPROVED_MAX",
     "LIMITS_MAX",
     "SCOPES_MAX",
     "effective_tier",
@@ -27,6 +30,7 @@ __all__ = [
     "fold",
     "granted_tier",
     "limit_for",
+    "may_follow",
     "narrows",
     "next_expiry",
     "preview",

@@ -1,15 +1,17 @@
 """Whether one state allows less, or more, than another: anywhere, to anyone, at any later time. Pure.
 
-Grants and exceptions are compared each for itself. So both answers are safe: whatever lowers (or
-raises) what somebody sees is found, and lifting an exception counts as widening even while nothing
-is granted, since a later grant would then reach that person.
+Grants, exceptions and approvals are compared each for itself. So both answers are safe: whatever lowers
+(or raises) what somebody sees is found, and lifting an exception, or approving a follower, counts as
+widening even while nothing is granted, since a later grant would then reach that person.
 """
 
 from __future__ import annotations
 
+from math import inf
+
 from shared.consent.decision import FACETS, Index, facet, index_of, scope_for
 from shared.contracts.records import Tier
-from shared.contracts.registry import ConsentState, Limit, Scope
+from shared.contracts.registry import Approved, ConsentState, Limit, Scope
 from shared.identifiers import WallMs
 
 
@@ -49,7 +51,11 @@ def _falls(high: Index, low: Index, now_ms: WallMs) -> bool:
             _limit_tier(least, at) < _limit_tier(most, at) for at in _steps(most, least, now_ms)
         ):
             return True
-    return False
+    return any(
+        _approval_end(low.approved.get(person)) < _approval_end(row)
+        for person, row in high.approved.items()
+        if _approval_end(row) > now_ms
+    )
 
 
 def _steps(one: Scope | Limit | None, other: Scope | Limit | None, now_ms: WallMs) -> list[int]:
@@ -65,3 +71,10 @@ def _scope_tier(row: Scope | None, at_ms: int) -> Tier:
 def _limit_tier(row: Limit | None, at_ms: int) -> Tier:
     live = row is not None and (row.until_ms is None or at_ms < row.until_ms)
     return row.tier if row is not None and live else Tier.FULL
+
+
+def _approval_end(row: Approved | None) -> float:
+    """When somebody may follow no more; 0: never might."""
+    if row is None:
+        return 0
+    return inf if row.until_ms is None else row.until_ms

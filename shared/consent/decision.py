@@ -11,6 +11,7 @@ from typing import NamedTuple, assert_never, cast
 
 from shared.codec import ZERO_HASH, Refused, decode_canonical
 from shared.contracts.records import (
+    Approval,
     Audience,
     ConsentException,
     ConsentRecord,
@@ -21,23 +22,28 @@ from shared.contracts.records import (
     Withdrawal,
 )
 from shared.contracts.refusals import Refusal
-from shared.contracts.registry import ConsentState, Limit, Scope
+from shared.contracts.registry import Approved, ConsentState, Limit, Scope
 from shared.identifiers import WallMs
 
 SCOPES_MAX = 1024
 """Scopes of one citizen: some 30 kB of state, well inside a page of 200 kB."""
 LIMITS_MAX = 1024
 """People whom one citizen may except, counted with their sanctuaries: some 45 kB of state."""
+APPROVED_MAX = 1024
+"""People who may follow one citizen: some 30 kB of state."""
 
 _STATES_INDEXED_MAX = 16384
 """Indexes kept; the oldest go first. A small one takes some 500 bytes."""
 
 
 class Index(NamedTuple):
-    """A state by key: scopes by (sanctuary, `facet`), limits by (person, sanctuary)."""
+    """A state by key: scopes by (sanctuary, `facet`), limits by (person, sanctuary), approved by
+    person.
+    """
 
     scopes: dict[tuple[bytes | None, int], Scope]
     limits: dict[tuple[bytes, bytes | None], Limit]
+    approved: dict[bytes, Approved]
 
 
 _indexed: dict[int, tuple[ConsentState, Index]] = {}
@@ -63,6 +69,7 @@ def index_of(state: ConsentState) -> Index:
     index = Index(
         {(row.sanctuary, facet(row.purpose, row.audience)): row for row in state.scopes},
         {(row.person, row.sanctuary): row for row in state.limits},
+        {row.person: row for row in state.approved},
     )
     while len(_indexed) >= _STATES_INDEXED_MAX:
         del _indexed[next(iter(_indexed))]
@@ -88,7 +95,7 @@ def fold(state: ConsentState, record: ConsentRecord, payload_hash: bytes) -> Con
 
     Raises: Refused(STALE) if the counter is taken (a repeat of a record before the head looks the
     same here: who keeps the chain compares hashes first); Refused(BROKEN_CHAIN) if the record does
-    not follow the head; Refused(OUT_OF_RANGE) above `SCOPES_MAX` or `LIMITS_MAX`.
+    not follow the head; Refused(OUT_OF_RANGE) above `SCOPES_MAX`, `LIMITS_MAX` or `APPROVED_MAX`.
     """
     if record.counter <= state.counter:
         if record.counter == state.counter and payload_hash == state.head:
@@ -97,7 +104,11 @@ def fold(state: ConsentState, record: ConsentRecord, payload_hash: bytes) -> Con
     if record.counter != state.counter + 1 or record.previous != state.head:
         raise Refused(Refusal.BROKEN_CHAIN)
     after = _apply(state, record, payload_hash)
-    if len(after.scopes) > SCOPES_MAX or len(after.limits) > LIMITS_MAX:
+    if (
+        len(after.scopes) > SCOPES_MAX
+        or len(after.limits) > LIMITS_MAX
+        or len(after.approved) > APPROVED_MAX
+    ):
         raise Refused(Refusal.OUT_OF_RANGE)
     return after
 
@@ -112,7 +123,7 @@ def preview(state: ConsentState, record: ConsentRecord) -> ConsentState:
 
 def _apply(state: ConsentState, record: ConsentRecord, head: bytes) -> ConsentState:
     assert record.citizen == state.citizen
-    scopes, limits = state.scopes, state.limits
+    scopes, limits, approved = state.scopes, state.limits, state.approved
     match record:
         case Grant():
             key = (record.purpose, record.audience, record.sanctuary)
@@ -127,9 +138,13 @@ def _apply(state: ConsentState, record: ConsentRecord, head: bytes) -> ConsentSt
                 limits = (*limits, Limit(*pair, record.tier, record.until_ms))
         case Withdrawal():
             scopes = _withdrawn(scopes, record)
+        case Approval():
+            approved = tuple(row for row in approved if row.person != record.person)
+            if record.is_approved:
+                approved = (*approved, Approved(record.person, record.until_ms))
         case _:
             assert_never(record)
-    return ConsentState(state.citizen, record.counter, head, scopes, limits)
+    return ConsentState(state.citizen, record.counter, head, scopes, limits, approved)
 
 
 def _withdrawn(scopes: tuple[Scope, ...], record: Withdrawal) -> tuple[Scope, ...]:
@@ -191,6 +206,12 @@ def limit_for(state: ConsentState, *, person: bytes, sanctuary: bytes, now_ms: W
     return least
 
 
+def may_follow(state: ConsentState, person: bytes, now_ms: WallMs) -> bool:
+    """Whether the citizen lets this person follow, now."""
+    row = index_of(state).approved.get(person)
+    return row is not None and (row.until_ms is None or now_ms < row.until_ms)
+
+
 def effective_tier(
     state: ConsentState,
     *,
@@ -202,7 +223,8 @@ def effective_tier(
     person: bytes | None = None,
 ) -> Tier:
     """How closely `audience` of the policy's sanctuary sees the citizen now: the least of grant,
-    policy and charter, and for one `person` its exceptions.
+    policy and charter, and for one `person` its exceptions. FOLLOWERS without a `person` is what the
+    approved ones see; a person who is not approved is WITHHELD.
 
     On a public stage members see at the higher of the members' and the public's grant: they could
     watch anonymously anyway. PUBLIC of a room that is not public is WITHHELD.
@@ -220,6 +242,8 @@ def effective_tier(
         granted = max(granted, public)
     effective = min(granted, policy.tier_max, charter_tier_max)
     if person is not None:
+        if audience is Audience.FOLLOWERS and not may_follow(state, person, now_ms):
+            return Tier.WITHHELD
         effective = min(
             effective, limit_for(state, person=person, sanctuary=sanctuary, now_ms=now_ms)
         )
@@ -227,8 +251,8 @@ def effective_tier(
 
 
 def next_expiry(state: ConsentState, now_ms: WallMs) -> WallMs | None:
-    """The next moment after `now_ms` at which time alone changes a decision: the end of a grant, or
-    of an exception (which widens). None: never.
+    """The next moment after `now_ms` at which time alone changes a decision: the end of a grant, of an
+    approval, or of an exception (which widens). None: never.
     """
     ends = [
         row.until_ms
@@ -237,5 +261,8 @@ def next_expiry(state: ConsentState, now_ms: WallMs) -> WallMs | None:
     ]
     ends += [
         row.until_ms for row in state.limits if row.until_ms is not None and row.until_ms > now_ms
+    ]
+    ends += [
+        row.until_ms for row in state.approved if row.until_ms is not None and row.until_ms > now_ms
     ]
     return WallMs(min(ends)) if ends else None

@@ -75,6 +75,16 @@ class Leave(_Message, frozen=True, tag="leave"):
     sanctuary: Bytes16
 
 
+class Follow(_Message, frozen=True, tag="follow"):
+    """Whom this session follows in a sanctuary where it has a seat, all of them. Answered by `following`,
+    whoever they are; they are seen if they approved and as they granted, now or later.
+    """
+
+    ref: U32
+    sanctuary: Bytes16
+    record: Signed
+
+
 class Open(_Message, frozen=True, tag="open"):
     """Open a strand; again after a reconnect, which answers with the next number."""
 
@@ -134,7 +144,18 @@ class Time(_Message, frozen=True, tag="time?"):
 
 
 ClientMessage = (
-    Token | Enrol | Join | Leave | Open | Samples | SealWindow | Release | Record | AskChain | Time
+    Token
+    | Enrol
+    | Join
+    | Leave
+    | Follow
+    | Open
+    | Samples
+    | SealWindow
+    | Release
+    | Record
+    | AskChain
+    | Time
 )
 
 # ── to the client ────────────────────────────────────────────────────────────────────────────────
@@ -201,6 +222,14 @@ class Left(_Message, frozen=True, tag="left"):
 
     ref: U32
     sanctuary: Bytes16
+
+
+class Following(_Message, frozen=True, tag="following"):
+    """The list was taken; `count` of people are on it. It ends with the seat."""
+
+    ref: U32
+    sanctuary: Bytes16
+    count: U32
 
 
 class Challenge(_Message, frozen=True, tag="challenge"):
@@ -415,6 +444,7 @@ ServerMessage = (
     | Enrolled
     | Joined
     | Left
+    | Following
     | Challenge
     | Opened
     | Sealed

@@ -10,7 +10,8 @@ from shared.identifiers import U32, Bytes16, Bytes32, Word
 
 AudienceKey = bytes
 """Whom an edge segment goes to: `m` ‖ sanctuary (members), `p` ‖ sanctuary (anonymous viewers of a
-public stage), `s` ‖ session ‖ sanctuary (one member who gets a citizen in a form of its own)."""
+public stage), `f` ‖ citizen ‖ sanctuary (members who see the citizen as its followers), `s` ‖ session ‖
+sanctuary (one member who gets a citizen in a form of its own)."""
 
 
 class Segment(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -62,6 +63,28 @@ class EnterPublic(msgspec.Struct, frozen=True, array_like=True, tag="np"):
     gap: bool = False
 
 
+class EnterFollowers(msgspec.Struct, frozen=True, array_like=True, tag="nf"):
+    """Add a member's session to `f` ‖ citizen ‖ sanctuary (idempotent); write it the segments first.
+
+    From here on it gets the citizen by this audience, and by no other of the sanctuary.
+    """
+
+    session: Bytes16
+    sanctuary: Bytes16
+    citizen: Bytes16
+    segments: tuple[Segment, ...] = ()
+
+
+class DepartFollowers(msgspec.Struct, frozen=True, array_like=True, tag="lf"):
+    """Remove a session from `f` ‖ citizen ‖ sanctuary. What it is owed of it stays: whatever must not
+    be written any more was struck before.
+    """
+
+    session: Bytes16
+    sanctuary: Bytes16
+    citizen: Bytes16
+
+
 class Depart(msgspec.Struct, frozen=True, array_like=True, tag="l"):
     """Remove a session from the sanctuary's audiences and drop what it is still owed of them."""
 
@@ -99,7 +122,17 @@ class Clear(msgspec.Struct, frozen=True, array_like=True, tag="z"):
     """
 
 
-EdgeOp = Deliver | Enter | EnterPublic | Depart | Strike | Marker | Clear
+EdgeOp = (
+    Deliver
+    | Enter
+    | EnterPublic
+    | EnterFollowers
+    | DepartFollowers
+    | Depart
+    | Strike
+    | Marker
+    | Clear
+)
 
 
 class EdgeBatch(msgspec.Struct, frozen=True, array_like=True, tag="edge/1"):

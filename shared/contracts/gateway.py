@@ -98,7 +98,9 @@ class Interest(msgspec.Struct, frozen=True, array_like=True, tag="interest/1"):
 
 
 class JoinAsk(msgspec.Struct, frozen=True, array_like=True, tag="join ask/1"):
-    """→ sanctuary. `again`: a kept join presented to a restarted sanctuary; answered silently."""
+    """→ sanctuary. `again`: a kept join presented to a restarted sanctuary, with the session's kept
+    follow; answered silently.
+    """
 
     gateway: Word
     incarnation: int
@@ -108,6 +110,7 @@ class JoinAsk(msgspec.Struct, frozen=True, array_like=True, tag="join ask/1"):
     sanctuary: Bytes16
     record: Signed
     again: bool = False
+    follow: Signed | None = None
 
 
 class LeaveAsk(msgspec.Struct, frozen=True, array_like=True, tag="leave ask/1"):
@@ -118,6 +121,18 @@ class LeaveAsk(msgspec.Struct, frozen=True, array_like=True, tag="leave ask/1"):
     session: Bytes16
     ref: U32 | None
     sanctuary: Bytes16
+
+
+class FollowAsk(msgspec.Struct, frozen=True, array_like=True, tag="follow ask/1"):
+    """→ sanctuary: whom a member's session follows from now on. Repeated by the client."""
+
+    gateway: Word
+    incarnation: int
+    session: Bytes16
+    device: Bytes32
+    ref: U32
+    sanctuary: Bytes16
+    record: Signed
 
 
 class SnapshotAsk(msgspec.Struct, frozen=True, array_like=True, tag="snapshot ask/1"):
@@ -149,4 +164,4 @@ class ChainAsk(msgspec.Struct, frozen=True, array_like=True, tag="chain ask/1"):
     """Only records before this counter; nil: the newest."""
 
 
-SanctuaryAsk = JoinAsk | LeaveAsk
+SanctuaryAsk = JoinAsk | LeaveAsk | FollowAsk

@@ -17,6 +17,8 @@ from shared.identifiers import U32, U53, Bytes16, Bytes32, Bytes64, Word
 
 RECORD_BYTES_MAX = 4096
 """A signed record's payload; a seal of 32 hashes takes some 700 bytes."""
+FOLLOWED_MAX = 64
+"""Whom one session may follow in one sanctuary: more than a close room shows at its default limit."""
 STRAND_KEY_PUBLISH_AFTER_S = 60
 """How long after a commons or circle strand ends its client publishes the strand's private key."""
 
@@ -30,6 +32,7 @@ class RecordKind(StrEnum):
     SEAL = "seal"
     CONSENT = "consent"
     CHARTER = "charter"
+    FOLLOW = "follow"
 
 
 class Signed(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -49,7 +52,7 @@ class Tier(IntEnum):
 
 
 class Audience(IntEnum):
-    """Those who see the same. FOLLOWERS and PRESS are grantable; the trunk delivers the first two."""
+    """Those who see the same. PRESS is grantable, and nothing is delivered to it yet."""
 
     MEMBERS = 0
     PUBLIC = 1
@@ -99,6 +102,22 @@ class JoinRequest(msgspec.Struct, frozen=True, array_like=True, tag="join/1"):
     citizen: Bytes16
     device: Bytes32
     t_ms: U53
+
+
+class FollowRequest(msgspec.Struct, frozen=True, array_like=True, tag="follow/1"):
+    """Whom one session follows in one sanctuary: all of them, whoever they are. Signed by `device`,
+    for this session only; a higher `number` replaces the list whole, so an empty one ends it.
+    """
+
+    sanctuary: Bytes16
+    session: Bytes16
+    gateway: Word
+    citizen: Bytes16
+    """Who follows."""
+    device: Bytes32
+    t_ms: U53
+    number: U32
+    followed: Annotated[tuple[Bytes16, ...], msgspec.Meta(max_length=FOLLOWED_MAX)]
 
 
 class Opening(msgspec.Struct, frozen=True, array_like=True, tag="opening/1"):
@@ -169,8 +188,23 @@ class ConsentException(msgspec.Struct, frozen=True, array_like=True, tag="except
     until_ms: U53 | None
 
 
+class Approval(msgspec.Struct, frozen=True, array_like=True, tag="approval/1"):
+    """Whether one `person` may follow the citizen, in every sanctuary; `until_ms` nil: until revoked.
+
+    It shows nothing by itself: a grant to FOLLOWERS says where and how closely followers see.
+    """
+
+    citizen: Bytes16
+    counter: U53
+    previous: Bytes32
+    t_ms: U53
+    person: Bytes16
+    is_approved: bool
+    until_ms: U53 | None
+
+
 class Withdrawal(msgspec.Struct, frozen=True, array_like=True, tag="withdrawal/1"):
-    """Ends grants: every scope that matches; nil matches all. Exceptions stay."""
+    """Ends grants: every scope that matches; nil matches all. Exceptions and approvals stay."""
 
     citizen: Bytes16
     counter: U53
@@ -181,7 +215,7 @@ class Withdrawal(msgspec.Struct, frozen=True, array_like=True, tag="withdrawal/1
     purpose: Purpose | None
 
 
-ConsentRecord = Grant | ConsentException | Withdrawal
+ConsentRecord = Grant | ConsentException | Withdrawal | Approval
 """One chain per citizen: `counter` 1, 2, …; `previous` is the SHA-256 of the previous record's payload
 (32 zero bytes before the first). Order is by counter, never by arrival."""
 

@@ -29,6 +29,13 @@ class Limit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     until_ms: U53 | None
 
 
+class Approved(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A person who may follow."""
+
+    person: Bytes16
+    until_ms: U53 | None
+
+
 class ConsentState(msgspec.Struct, frozen=True, array_like=True):
     """A citizen's chain folded up to `counter` (`shared.consent`); rows in no order."""
 
@@ -37,6 +44,7 @@ class ConsentState(msgspec.Struct, frozen=True, array_like=True):
     head: Bytes32
     scopes: tuple[Scope, ...]
     limits: tuple[Limit, ...]
+    approved: tuple[Approved, ...] = ()
 
 
 class Identity(msgspec.Struct, frozen=True, array_like=True):

@@ -39,7 +39,15 @@ class MemberLeft(msgspec.Struct, frozen=True, array_like=True, tag="left/1", gc=
     session: Bytes16
 
 
-MemberEvent = RoomOpened | RoomClosed | MemberJoined | MemberLeft
+class MemberFollows(msgspec.Struct, frozen=True, array_like=True, tag="follows/1", gc=False):
+    """Whom a member's session follows from now on: all of them. Forgotten when the session leaves."""
+
+    sanctuary: Bytes16
+    session: Bytes16
+    followed: tuple[Bytes16, ...]
+
+
+MemberEvent = RoomOpened | RoomClosed | MemberJoined | MemberLeft | MemberFollows
 
 
 class MemberBatch(msgspec.Struct, frozen=True, array_like=True, tag="members/1"):
@@ -70,6 +78,7 @@ class Members(msgspec.Struct, frozen=True, array_like=True, tag="members state/1
     complete: bool
     rooms: tuple[RoomOpened, ...]
     members: tuple[MemberJoined, ...]
+    follows: tuple[MemberFollows, ...] = ()
 
 
 class JoinsWanted(msgspec.Struct, frozen=True, array_like=True, tag="joins wanted/1"):
@@ -101,3 +110,15 @@ class SeatAnswered(msgspec.Struct, frozen=True, array_like=True, tag="seat/1"):
     record: Signed | None
     message: bytes
     ref: U32 | None = None
+
+
+class FollowAnswered(msgspec.Struct, frozen=True, array_like=True, tag="follow answered/1"):
+    """`back.<gateway>`: a follow was taken (`record`: keep it, to present it again with its join) or
+    refused (nil). `message` is the client's answer.
+    """
+
+    session: Bytes16
+    sanctuary: Bytes16
+    ref: U32
+    record: Signed | None
+    message: bytes

@@ -21,8 +21,10 @@ from shared.codec import ZERO_HASH, body_hash, encode, sha256, strand_id
 from shared.contracts import client
 from shared.contracts.records import (
     SEAL_CLOSING,
+    Approval,
     Audience,
     ConsentException,
+    FollowRequest,
     Grant,
     Inception,
     JoinRequest,
@@ -175,6 +177,12 @@ def opening(name: str | None = None) -> Opening:
     )  # fmt: skip
 
 
+def follow(number: int, followed: tuple[bytes, ...]) -> FollowRequest:
+    return FollowRequest(
+        SANCTUARY, SESSION, GATEWAY, CITIZEN, DEVICE.public_key, NOW_MS, number, followed
+    )
+
+
 def records() -> list[Row]:
     next_hash = sha256(NEXT.public_key)
     sixteen = tuple(Signer(sha256(bytes([n]))).public_key for n in range(16))
@@ -190,6 +198,8 @@ def records() -> list[Row]:
             Inception(IDENTITY.public_key, next_hash, sixteen, 0),
         ),
         record("join", RecordKind.JOIN, DEVICE, join),
+        record("follow", RecordKind.FOLLOW, DEVICE, follow(1, (PERSON, CITIZEN))),
+        record("follow of nobody", RecordKind.FOLLOW, DEVICE, follow(2**32 - 1, ())),
         record("opening", RecordKind.OPENING, DEVICE, opening()),
         record("opening with a name", RecordKind.OPENING, DEVICE, opening("Zoë 🙂")),
     ]  # fmt: skip
@@ -200,6 +210,9 @@ def records() -> list[Row]:
         ),
         "exception": ConsentException(*link, SANCTUARY, PERSON, Tier.WITHHELD, None),
         "exception lifted": ConsentException(*later, None, PERSON, Tier.FULL, until),
+        "approval": Approval(*link, PERSON, True, None),
+        "approval until": Approval(*later, PERSON, True, until),
+        "approval revoked": Approval(*later, PERSON, False, None),
         "withdrawal of everything": Withdrawal(*link, None, None, None),
         "withdrawal of one": Withdrawal(*later, SANCTUARY, Audience.FOLLOWERS, Purpose.LIVE),
     }
@@ -318,6 +331,7 @@ def frames() -> list[Row]:
         client.Enrol(1, signed),
         client.Join(300, SANCTUARY, signed, (client.Held(name, 70000),)),
         client.Leave(2**32 - 1, SANCTUARY),
+        client.Follow(7, SANCTUARY, signed),
         client.Open(4, SANCTUARY, signed),
         client.Samples(SANCTUARY, name, 3, (body, body * 200)),
         client.SealWindow(SANCTUARY, name, signed),
@@ -355,6 +369,7 @@ def server_messages() -> list[Row]:
         client.Enrolled(1, CITIZEN),
         client.Joined(2, SANCTUARY, b"\x90", POLICY_HASH),
         client.Left(3, SANCTUARY),
+        client.Following(7, SANCTUARY, 64),
         client.Challenge(SANCTUARY, CHALLENGE, True, NOW_MS),
         client.Opened(4, name, 7, 1),
         client.Sealed(name, 1, (1, 2, 300)),

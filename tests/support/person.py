@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from shared.codec import ZERO_HASH, encode, sha256
 from shared.contracts import (
+    Approval,
     Audience,
     ConsentException,
     ConsentRecord,
+    FollowRequest,
     Grant,
     Identity,
     Inception,
@@ -94,6 +96,21 @@ class Person:
             key,
         )
 
+    def approval(
+        self,
+        person: bytes,
+        now_ms: int,
+        *,
+        is_approved: bool = True,
+        until_ms: int | None = None,
+        key: Signer | None = None,
+    ) -> Signed:
+        """Whether this person may follow: approved by the identity key, revoked by the device's."""
+        record = Approval(
+            self.citizen, self.counter + 1, self.head, now_ms, person, is_approved, until_ms
+        )
+        return self._next(record, key or (None if is_approved else self.device))
+
     def sign(self, record: ConsentRecord, key: Signer | None = None) -> Signed:
         """Any consent record, without touching the chain."""
         return (key or self.identity).sign_record(RecordKind.CONSENT, self.city, encode(record))
@@ -116,3 +133,27 @@ class Person:
             sanctuary, session, gateway, self.citizen, self.device.public_key, now_ms
         )
         return (key or self.device).sign_record(RecordKind.JOIN, self.city, encode(request))
+
+    def follow(
+        self,
+        sanctuary: bytes,
+        session: bytes,
+        followed: tuple[bytes, ...],
+        now_ms: int,
+        *,
+        number: int = 1,
+        gateway: str = "gateway-0",
+        key: Signer | None = None,
+    ) -> Signed:
+        """Whom the session follows from now on."""
+        request = FollowRequest(
+            sanctuary,
+            session,
+            gateway,
+            self.citizen,
+            self.device.public_key,
+            now_ms,
+            number,
+            followed,
+        )
+        return (key or self.device).sign_record(RecordKind.FOLLOW, self.city, encode(request))

@@ -167,6 +167,10 @@ class Person:
         gateway = wire.hello[6]
         return ["join/1", sanctuary, wire.session, gateway, self.citizen, device, now_ms()]
 
+    def follow(self, wire: Wire, sanctuary: bytes, number: int, followed: list[bytes]) -> list[Any]:
+        """The whole list; a higher number replaces it."""
+        return ["follow/1", *self.join(wire, sanctuary)[1:], number, followed]
+
     def consent(self, kind: str, *fields: object) -> list[Any]:
         """The next record of the chain; `advance` once it is taken."""
         return [kind, self.citizen, self.counter + 1, self.head, now_ms(), *fields]

@@ -13,6 +13,7 @@ from shared.client.core import (
     ChainKnown,
     Declined,
     Event,
+    FollowsTaken,
     Interrupted,
     Keyring,
     Mood,
@@ -37,6 +38,8 @@ from shared.contracts.client import (
     ClientMessage,
     Enrol,
     Enrolled,
+    Follow,
+    Following,
     Hello,
     Join,
     Joined,
@@ -58,7 +61,17 @@ from shared.contracts.client import (
     Welcome,
 )
 from shared.contracts.client import Refused as RefusedMessage
-from shared.contracts.records import JoinRequest, Kind, Opening, Policy, RecordKind, Setting, Tier
+from shared.contracts.records import (
+    Approval,
+    FollowRequest,
+    JoinRequest,
+    Kind,
+    Opening,
+    Policy,
+    RecordKind,
+    Setting,
+    Tier,
+)
 from shared.identifiers import CitizenId, MonotonicNs, WallMs
 from shared.identity import verify_record
 from shared.identity.token import read_token
@@ -507,3 +520,94 @@ def test_who_is_one_too_many_is_told_and_asks_again_after_a_minute() -> None:
     assert one(stage.wait(1_100), Enrol) == enrol
     stage.say(Enrolled(enrol.ref, CITIZEN))
     assert stage.session.is_ready
+
+
+def joined(stage: Stage, sent: list[ClientMessage]) -> None:
+    policy = encode(POLICY)
+    stage.say(Joined(one(sent, Join).ref, PLACE, policy, sha256(policy)))
+
+
+def follows(follow: Follow) -> FollowRequest:
+    return decode_canonical(follow.record.payload, FollowRequest)
+
+
+def test_whom_one_follows_is_signed_for_the_session_and_said_until_it_is_answered() -> None:
+    stage = Stage()
+    stage.session.join(PLACE)
+    stage.session.follow(PLACE, [b"a" * 16, b"b" * 16])
+    sent = stage.welcome()
+    assert not [message for message in sent if isinstance(message, Follow)]
+    stage.chain_known(sent)
+    joined(stage, sent)
+    follow = one(stage.wait(10), Follow)
+    request = follows(follow)
+    assert (request.session, request.gateway, request.number) == (b"\x01" * 16, "gateway-0", 1)
+    assert request.followed == (b"a" * 16, b"b" * 16)
+    assert verify_record(stage.keys.device.public_key, RecordKind.FOLLOW, CITY, follow.record)
+    assert one(stage.wait(REQUEST_REPEAT_NS // MS), Follow) == follow
+    stage.say(Following(follow.ref, PLACE, 2))
+    assert of(stage.events, FollowsTaken) == [FollowsTaken(PLACE, 2)]
+    assert stage.wait(2000) == []
+
+
+def test_a_list_that_changed_replaces_the_one_on_its_way_and_comes_back_after_a_reconnect() -> None:
+    stage = Stage()
+    stage.session.join(PLACE)
+    sent = stage.welcome()
+    stage.chain_known(sent)
+    joined(stage, sent)
+    stage.session.follow(PLACE, [b"a" * 16])
+    first = one(stage.wait(10), Follow)
+    stage.session.follow(PLACE, [])
+    second = one(stage.wait(2500)[:1], Follow)
+    assert (follows(second).number, follows(second).followed) == (2, ())
+    stage.say(Following(first.ref, PLACE, 1))
+    assert not of(stage.events, FollowsTaken)
+    stage.say(Following(second.ref, PLACE, 0))
+    stage.session.follow(PLACE, [b"b" * 16])
+    one(stage.wait(10), Follow)
+    stage.session.disconnected()
+    joined(stage, stage.welcome())
+    again = follows(one(stage.wait(10), Follow))
+    assert (again.session, again.followed) == (b"\x02" * 16, (b"b" * 16,))
+
+
+def test_a_list_refused_for_a_passing_reason_is_signed_anew_and_another_is_told() -> None:
+    stage = Stage()
+    stage.session.join(PLACE)
+    sent = stage.welcome()
+    stage.chain_known(sent)
+    joined(stage, sent)
+    stage.session.follow(PLACE, [b"a" * 16])
+    follow = one(stage.wait(10), Follow)
+    stage.say(RefusedMessage(follow.ref, "stale", "", stage.ms))
+    again = one(stage.wait(300), Follow)
+    assert follows(again).number == 2
+    stage.say(RefusedMessage(again.ref, "not a member", "", stage.ms))
+    joined(stage, stage.wait(300))
+    last = one(stage.wait(10), Follow)
+    stage.say(RefusedMessage(last.ref, "full", "no place", stage.ms))
+    assert of(stage.events, Declined) == [Declined("full", "no place")]
+    assert stage.wait(2000) == []
+
+
+def test_approving_takes_the_identity_key_and_its_end_the_devices() -> None:
+    stage = Stage()
+    stage.chain_known(stage.welcome())
+    approved = stage.session.approve(b"x" * 16, stage.ns, stage.ms)
+    (record,) = grants(stage.session.take())
+    content = read_record(record.record.payload)
+    assert isinstance(content, Approval)
+    assert (content.person, content.is_approved) == (b"x" * 16, True)
+    keys = stage.keys
+    assert verify_record(keys.identity.public_key, RecordKind.CONSENT, CITY, record.record)
+    stage.say(Recorded(approved, CITIZEN, 1, sha256(record.record.payload)))
+    assert stage.session.chain.epoch == 1
+    revoked = stage.session.revoke(b"x" * 16, stage.ns, stage.ms)
+    (record,) = grants(stage.session.take())
+    assert verify_record(keys.device.public_key, RecordKind.CONSENT, CITY, record.record)
+    assert stage.session.chain.epoch == 2
+    stage.say(Recorded(revoked, CITIZEN, 2, sha256(record.record.payload)))
+    assert revoked in stage.session.chain.in_flight
+    stage.say(Acted(CITIZEN, 2))
+    assert revoked not in stage.session.chain.in_flight

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shared.codec import ZERO_HASH, Refused, encode, sha256
 from shared.consent import (
+    APPROVED_MAX,
     LIMITS_MAX,
     SCOPES_MAX,
     effective_tier,
@@ -17,12 +18,15 @@ from shared.consent import (
     fold,
     granted_tier,
     limit_for,
+    may_follow,
     narrows,
     next_expiry,
     preview,
     widens,
 )
 from shared.contracts import (
+    Approval,
+    Approved,
     Audience,
     ConsentException,
     ConsentRecord,
@@ -58,7 +62,7 @@ grants = st.builds(
     previous=st.just(ZERO_HASH),
     t_ms=st.just(1),
     sanctuary=places,
-    audience=st.sampled_from([Audience.MEMBERS, Audience.PUBLIC]),
+    audience=st.sampled_from([Audience.MEMBERS, Audience.PUBLIC, Audience.FOLLOWERS]),
     tier=tiers,
     purpose=st.sampled_from(Purpose),
     until_ms=ends,
@@ -81,10 +85,20 @@ withdrawals = st.builds(
     previous=st.just(ZERO_HASH),
     t_ms=st.just(1),
     sanctuary=places,
-    audience=st.sampled_from([None, Audience.MEMBERS, Audience.PUBLIC]),
+    audience=st.sampled_from([None, Audience.MEMBERS, Audience.PUBLIC, Audience.FOLLOWERS]),
     purpose=st.sampled_from([None, *Purpose]),
 )
-records = st.one_of(grants, exceptions, withdrawals)
+approvals = st.builds(
+    Approval,
+    citizen=st.just(ME),
+    counter=st.just(1),
+    previous=st.just(ZERO_HASH),
+    t_ms=st.just(1),
+    person=st.sampled_from(PEOPLE[:2]),
+    is_approved=st.booleans(),
+    until_ms=ends,
+)
+records = st.one_of(grants, exceptions, withdrawals, approvals)
 histories = st.lists(records, max_size=8)
 
 
@@ -158,6 +172,13 @@ def reference_limit(history: list[ConsentRecord], place: bytes, person: bytes, a
     return least
 
 
+def reference_approval(history: list[ConsentRecord], person: bytes, at: int) -> bool:
+    for record in reversed(history):
+        if isinstance(record, Approval) and record.person == person:
+            return record.is_approved and (record.until_ms is None or at < record.until_ms)
+    return False
+
+
 def cells(state: ConsentState, at: int) -> dict[object, Tier]:
     """Every decision at a time, including a place and a person that no record names."""
     decisions: dict[object, Tier] = {}
@@ -169,6 +190,9 @@ def cells(state: ConsentState, at: int) -> dict[object, Tier]:
             decisions[place, person] = limit_for(
                 state, person=person, sanctuary=place, now_ms=WallMs(at)
             )
+    for person in PEOPLE:
+        is_approved = may_follow(state, person, WallMs(at))
+        decisions["follows", person, None] = Tier.FULL if is_approved else Tier.WITHHELD
     return decisions
 
 
@@ -213,6 +237,8 @@ def test_every_look_up_agrees_with_the_records_read_backwards(
             assert limit_for(
                 state, person=person, sanctuary=place, now_ms=WallMs(at)
             ) == reference_limit(history, place, person, at)
+    for person in PEOPLE:
+        assert may_follow(state, person, WallMs(at)) == reference_approval(history, person, at)
 
 
 def test_without_a_grant_everything_is_withheld() -> None:
@@ -336,7 +362,10 @@ def test_narrows_and_widens_find_every_change_at_every_time(
 
 
 @law
-@given(st.lists(st.one_of(grants, withdrawals), max_size=8), st.one_of(grants, withdrawals))
+@given(
+    st.lists(st.one_of(grants, withdrawals, approvals), max_size=8),
+    st.one_of(grants, withdrawals, approvals),
+)
 def test_without_exceptions_the_comparison_is_exact(
     history: list[ConsentRecord], record: ConsentRecord
 ) -> None:
@@ -428,6 +457,56 @@ def test_lifting_an_exception_widens_even_while_nothing_is_granted() -> None:
     assert not preview(state, lifted).limits
 
 
+def _approval(person: bytes, *, is_approved: bool = True, until_ms: int | None = None) -> Approval:
+    return Approval(ME, 1, ZERO_HASH, 1, person, is_approved, until_ms)
+
+
+def followed(state: ConsentState, person: bytes | None, *, most: Tier = Tier.FULL) -> Tier:
+    commons = Policy(PLACES[0], "commons", Kind.COMMONS, Setting.OPEN, most, 9)
+    return effective_tier(
+        state,
+        policy=commons,
+        charter_tier_max=Tier.FULL,
+        audience=Audience.FOLLOWERS,
+        now_ms=NOW,
+        person=person,
+    )
+
+
+def test_a_follower_sees_what_is_granted_to_followers_once_approved() -> None:
+    granted = folded([_grant(None, Tier.FULL, to=Audience.FOLLOWERS)])
+    approved = folded([_grant(None, Tier.FULL, to=Audience.FOLLOWERS), _approval(PEOPLE[0])])
+    assert followed(granted, PEOPLE[0]) is Tier.WITHHELD
+    assert followed(approved, PEOPLE[0]) is Tier.FULL
+    assert followed(approved, PEOPLE[1]) is Tier.WITHHELD
+    assert followed(approved, PEOPLE[0], most=Tier.COARSE) is Tier.COARSE
+    assert followed(folded([_approval(PEOPLE[0])]), PEOPLE[0]) is Tier.WITHHELD
+    excepted = ConsentException(ME, 1, ZERO_HASH, 1, None, PEOPLE[0], Tier.COARSE, None)
+    assert followed(preview(approved, excepted), PEOPLE[0]) is Tier.COARSE
+
+
+def test_an_approval_stays_through_a_withdrawal_and_shows_nothing_by_itself() -> None:
+    state = folded([_grant(None, Tier.FULL, to=Audience.FOLLOWERS), _approval(PEOPLE[0])])
+    silent = preview(state, Withdrawal(ME, 1, ZERO_HASH, 1, None, None, None))
+    assert followed(silent, PEOPLE[0]) is Tier.WITHHELD
+    assert may_follow(silent, PEOPLE[0], NOW)
+    again = preview(silent, _grant(None, Tier.COARSE, to=Audience.FOLLOWERS))
+    assert followed(again, PEOPLE[0]) is Tier.COARSE
+
+
+def test_approving_widens_and_revoking_narrows_even_while_nothing_is_granted() -> None:
+    before, after = empty_state(ME), folded([_approval(PEOPLE[0])])
+    assert widens(before, after, NOW)
+    assert not narrows(before, after, NOW)
+    revoked = preview(after, _approval(PEOPLE[0], is_approved=False))
+    assert narrows(after, revoked, NOW)
+    assert not widens(after, revoked, NOW)
+    assert not revoked.approved
+    shorter = preview(after, _approval(PEOPLE[0], until_ms=1500))
+    assert narrows(after, shorter, NOW)
+    assert not widens(after, shorter, NOW)
+
+
 @pytest.mark.parametrize(
     ("members", "public", "policy_max", "charter_max", "expected"),
     [
@@ -515,3 +594,13 @@ def test_exceptions_are_bounded() -> None:
         else:
             with pytest.raises(Refused, match="out of range"):
                 fold(state, record, sha256(encode(record)))
+
+
+def test_approvals_are_bounded_and_may_be_revoked_at_the_bound() -> None:
+    rows = tuple(Approved(number.to_bytes(16, "big"), None) for number in range(APPROVED_MAX))
+    full = ConsentState(ME, 7, sha256(b"head"), (), (), rows)
+    more = _replace(_approval(PEOPLE[0]), counter=8, previous=full.head)
+    with pytest.raises(Refused, match="out of range"):
+        fold(full, more, sha256(encode(more)))
+    less = Approval(ME, 8, full.head, 1, rows[5].person, False, None)
+    assert len(fold(full, less, sha256(encode(less))).approved) == APPROVED_MAX - 1

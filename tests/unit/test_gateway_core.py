@@ -1037,6 +1037,7 @@ def test_every_kind_of_client_message_has_a_home() -> None:
         "enrol": [1, RECORD],
         "join": [1, ROOM, RECORD],
         "leave": [1, ROOM],
+        "follow": [1, ROOM, RECORD],
         "open": [1, ROOM, RECORD],
         "samples": [ROOM, STRAND, 0, [b"b"]],
         "seal": [ROOM, STRAND, RECORD],

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.fanout.core.city import City
-from services.fanout.core.consents import hash_of, may_narrow
+from services.fanout.core.consents import hash_of, is_ending, may_narrow
 from services.fanout.core.gateways import Gateway
 from services.fanout.core.withdrawal import NOBODY, Act, Acts, Requester, answer
 from shared import subjects
 from shared.codec import Refused, decode_canonical
 from shared.consent import narrows
 from shared.contracts.fanout import Marker
-from shared.contracts.records import ConsentRecord, RecordKind, Signed, Withdrawal
+from shared.contracts.records import ConsentRecord, RecordKind, Signed
 from shared.identifiers import MonotonicNs, WallMs
 from shared.identity import verify_record
 from shared.replica import (
@@ -89,7 +89,7 @@ class Authority:
             has_hole = record.counter > consent.known + 1
             consent.add_pending(record, payload_hash)
             takes_away = (
-                isinstance(record, Withdrawal)
+                is_ending(record)
                 or consent.narrows_with(payload_hash, now_ms)
                 or (has_hole and may_narrow(record))
             )
@@ -234,6 +234,6 @@ class Authority:
                 content: ConsentRecord = decode_canonical(record.payload, ConsentRecord)  # type: ignore[arg-type]
             except Refused:
                 return
-            if not isinstance(content, Withdrawal):
+            if not is_ending(content):
                 act = Act(content.citizen, content.counter, is_silent=True)
                 self.acts.add(payload_hash, act, now_ns)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from shared.codec import sha256
 from shared.consent import empty_state, narrows, next_expiry, preview
-from shared.contracts.records import ConsentException, ConsentRecord, Grant, Tier, Withdrawal
+from shared.contracts.records import (
+    Approval,
+    ConsentException,
+    ConsentRecord,
+    Grant,
+    Tier,
+    Withdrawal,
+)
 from shared.contracts.registry import ConsentState
 from shared.identifiers import WallMs
 
@@ -117,6 +124,15 @@ def may_narrow(record: ConsentRecord) -> bool:
             return record.tier is not Tier.FULL or record.until_ms is not None
         case Grant():
             return record.tier is not Tier.FULL or record.until_ms is not None
+        case Approval():
+            return not record.is_approved or record.until_ms is not None
+
+
+def is_ending(record: ConsentRecord) -> bool:
+    """Whether a record can only take away: it is acted on and answered even where it finds nothing."""
+    return isinstance(record, Withdrawal) or (
+        isinstance(record, Approval) and not record.is_approved
+    )
 
 
 def hash_of(payload: bytes) -> bytes:

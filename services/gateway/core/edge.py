@@ -21,8 +21,11 @@ from shared.contracts.fanout import (
     Clear,
     Deliver,
     Depart,
+    DepartFollowers,
     EdgeBatch,
+    EdgeOp,
     Enter,
+    EnterFollowers,
     EnterPublic,
     Marker,
     StrandNumber,
@@ -114,7 +117,7 @@ class Edge:
     def _carry_out(
         self,
         slot: int,
-        operation: Deliver | Enter | EnterPublic | Depart | Strike | Marker | Clear,
+        operation: EdgeOp,
     ) -> None:
         egress = self._egress
         match operation:
@@ -139,6 +142,12 @@ class Edge:
                         egress.enter(
                             watcher, key, slot, segments, recovered=has_kept, events=events
                         )
+            case EnterFollowers(session, sanctuary, citizen, segments):
+                known = SessionId(session)
+                if not egress.enter_followers(known, sanctuary, citizen, slot, segments):
+                    self._drop("session")
+            case DepartFollowers(session, sanctuary, citizen):
+                egress.depart_followers(SessionId(session), sanctuary, citizen)
             case Depart(session, sanctuary):
                 egress.depart(SessionId(session), sanctuary)
             case Strike(citizen, audience, session, notice, marker):

@@ -40,6 +40,7 @@ from shared.contracts.gateway import (
     ChainAsk,
     ConsentForwarded,
     EnrolAsk,
+    FollowAsk,
     Interest,
     JoinAsk,
     LeaveAsk,
@@ -48,7 +49,7 @@ from shared.contracts.gateway import (
 from shared.contracts.ingest import Answers
 from shared.contracts.refusals import MEANING, CloseCode, Refusal
 from shared.contracts.registry import RecordAnswered, StateAsk, StatePage
-from shared.contracts.sanctuary import JoinsWanted, SeatAnswered
+from shared.contracts.sanctuary import FollowAnswered, JoinsWanted, SeatAnswered
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs, slot_of
 from shared.subjects import FANOUT, REGISTRY, SANCTUARY, Ask, Publish
 
@@ -414,6 +415,15 @@ class Gateway:
                 return [
                     self._ask_seat(id_, sanctuary, self._seats.leave(id_, sanctuary, ref, now_ns))
                 ]
+            case client.Follow(ref, sanctuary, record):
+                if not self._seats.has(id_, sanctuary):
+                    self._refuse(session, ref, Refusal.NOT_A_MEMBER, now_ms)
+                    return []
+                slot = slot_of(sanctuary)
+                follow = FollowAsk(
+                    self.gateway, self.incarnation, id_, device, ref, sanctuary, record
+                )
+                return [Publish(subjects.ask(SANCTUARY, slot), follow)]
             case client.Enrol(ref, record):
                 if not self._enrolments.spend(session.address, now_ns):
                     self._refuse(session, ref, Refusal.TOO_MANY_ENROLMENTS, now_ms)
@@ -585,6 +595,9 @@ class Gateway:
                     self._egress.owe(SessionId(answer.session), bytes(answer.message))
             case SeatAnswered():
                 effects.extend(self._seat_answered(event))
+            case FollowAnswered():
+                self._seats.keep_follow(SessionId(event.session), event.sanctuary, event.record)
+                self._egress.owe(SessionId(event.session), event.message)
             case RecordAnswered():
                 self._courier.answered(event)
                 if not event.recorded:
@@ -677,6 +690,7 @@ class Gateway:
                             sanctuary,
                             seat.record,
                             again=True,
+                            follow=seat.follow,
                         ),
                     )
                     for id_, sanctuary, seat in self._seats.kept(event.slots)

@@ -20,6 +20,14 @@ def public_key(sanctuary: bytes) -> AudienceKey:
     return b"p" + sanctuary
 
 
+def followers_key(citizen: bytes, sanctuary: bytes) -> AudienceKey:
+    return b"f" + citizen + sanctuary
+
+
+def is_followers(key: AudienceKey) -> bool:
+    return key[:1] == b"f"
+
+
 def session_key(session: bytes, sanctuary: bytes) -> AudienceKey:
     return b"s" + session + sanctuary
 

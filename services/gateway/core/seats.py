@@ -25,14 +25,15 @@ Place = tuple[SessionId, bytes]
 
 
 class Seat:
-    """`record` nil: nothing was granted yet."""
+    """`record` nil: nothing was granted yet. `follow`: whom its session follows, as signed."""
 
-    __slots__ = ("device", "held", "record", "ref", "slot")
+    __slots__ = ("device", "follow", "held", "record", "ref", "slot")
 
     def __init__(self, device: bytes, slot: int) -> None:
         self.device = device
         self.slot = slot
         self.record: Signed | None = None
+        self.follow: Signed | None = None
         self.ref = 0
         self.held: tuple[Held, ...] | None = None
 
@@ -71,6 +72,8 @@ class Seats:
             seat = seats[join.sanctuary] = Seat(device, slot_of(join.sanctuary))
             self._slots[seat.slot] = self._slots.get(seat.slot, 0) + 1
         seat.held = join.held
+        if join.record != seat.record:
+            seat.follow = None  # a session that enters anew follows nobody
         wanted = Wanted(
             join.ref, join.record, device, seat.slot, now_ns + REPEAT_EVERY_NS, REPEATS_MAX
         )
@@ -133,6 +136,12 @@ class Seats:
         elif seat is not None:
             self.release(session, event.sanctuary)
         return False
+
+    def keep_follow(self, session: SessionId, sanctuary: bytes, record: Signed | None) -> None:
+        """A follow was taken; one that was refused (nil) changes nothing."""
+        seat = self._seats.get(session, {}).get(sanctuary)
+        if seat is not None and record is not None:
+            seat.follow = record
 
     def release(self, session: SessionId, sanctuary: bytes) -> None:
         seats = self._seats.get(session, {})

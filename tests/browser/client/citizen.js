@@ -39,6 +39,9 @@ const COMMANDS = {
   grant: async ({ audience, tier, slug }) =>
     connection.grant({ audience, tier, sanctuary: slug ? await sanctuaryOf(slug) : null }),
   except: ({ person, tier }) => connection.except({ person: fromHex(person), tier }),
+  follow: async (command) => connection.follow(await room(command), command.people.map(fromHex)),
+  approve: ({ person }) => connection.approve({ person: fromHex(person) }),
+  revoke: ({ person }) => connection.revoke({ person: fromHex(person) }),
   withdraw: () => connection.withdraw(),
 };
 

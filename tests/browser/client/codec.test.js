@@ -90,6 +90,7 @@ const SAID = {
   enrol: (m) => say.enrol(m.ref, m.record),
   join: (m) => say.join(m.ref, m.sanctuary, m.record, m.held),
   leave: (m) => say.leave(m.ref, m.sanctuary),
+  follow: (m) => say.follow(m.ref, m.sanctuary, m.record),
   open: (m) => say.open(m.ref, m.sanctuary, m.record),
   samples: (m) => say.samples(m.sanctuary, m.strand, m.epoch, m.bodies),
   seal: (m) => say.seal(m.sanctuary, m.strand, m.record),

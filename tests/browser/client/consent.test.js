@@ -224,3 +224,33 @@ test("a page of another chain is not joined on", async () => {
   await assert.rejects(chain.loadOlder({ records: forged }), RangeError);
   assert.equal(chain.before, 4);
 });
+
+test("an approval stands until it is revoked or ends, and through a withdrawal", async () => {
+  await chain.load(EMPTY, T0);
+  assert.ok(!chain.mayFollow(OTHER, T0));
+  await add("approval", { person: OTHER, isApproved: true, untilMs: T0 + 1000 });
+  assert.ok(!chain.mayFollow(OTHER, T0)); // widening records, then acts
+  await recordAll();
+  assert.ok(chain.mayFollow(OTHER, T0 + 999));
+  assert.ok(!chain.mayFollow(OTHER, T0 + 1000));
+  assert.ok(!chain.mayFollow(ROOM, T0));
+  await add("withdrawal", EVERYTHING);
+  await recordAll();
+  assert.ok(chain.mayFollow(OTHER, T0));
+  await add("approval", { person: OTHER, isApproved: false, untilMs: null });
+  await recordAll();
+  assert.ok(!chain.mayFollow(OTHER, T0));
+  assert.equal(chain.approved.size, 0);
+});
+
+test("overtaken by another device, the end of an approval is made anew and an approval is given back", async () => {
+  await chain.load(EMPTY, T0);
+  await add("approval", { person: OTHER, isApproved: true, untilMs: null });
+  await add("approval", { person: ROOM, isApproved: false, untilMs: null });
+  const first = packGrant({ citizen: CITIZEN, counter: 1, previous: ZERO_HASH, tMs: T0 }, grant());
+  const { given } = await chain.load(
+    { counter: 1, head: await sha256(first), records: [[first, filled(64, 0)]] }, T0,
+  );
+  assert.deepEqual(given.map(({ of }) => of.person), [OTHER]);
+  assert.deepEqual(chain.due(T0 + 9000).map(({ of }) => of.person), [ROOM]);
+});

@@ -4,8 +4,10 @@ import { beforeEach, test } from "node:test";
 import { hex } from "../../../services/gateway/page/client/bytes.js";
 import { comeBackAfterMs } from "../../../services/gateway/page/client/closes.js";
 import { sha256, signerFromSeed } from "../../../services/gateway/page/client/ed25519.js";
-import { pack } from "../../../services/gateway/page/client/messagepack.js";
-import { packGrant, readOpening, readSeal, ZERO_HASH } from "../../../services/gateway/page/client/records.js";
+import { pack, unpack } from "../../../services/gateway/page/client/messagepack.js";
+import {
+  packGrant, readConsent, readOpening, readSeal, verifyRecord, ZERO_HASH,
+} from "../../../services/gateway/page/client/records.js";
 import { Session } from "../../../services/gateway/page/client/session.js";
 import { Viewer } from "../../../services/gateway/page/client/viewer.js";
 
@@ -336,4 +338,72 @@ test("enrolling is asked again when no answer comes, and a minute after too many
   assert.equal((await enrols(T0 + 62_000)).length, 1);
   await give(["enrolled", { ref: 0, citizen: CITIZEN }, T0 + 62_100]);
   assert.equal((await enrols(T0 + 70_000)).length, 0);
+});
+
+const follows = (messages) => messages.filter(([name]) => name === "follow");
+const followedIn = ([, , , [payload]]) => unpack(payload).slice(7);
+const following = (ref, count) => ["following", { ref, sanctuary: ROOM, count }];
+
+test("whom one follows is said with the seat, again until it is answered, and after a reconnect", async () => {
+  await session.voices.join(ROOM, T0);
+  await session.voices.follows.follow(ROOM, [HERE, ELSEWHERE], T0);
+  assert.deepEqual(follows(await give(hello(), welcome(), chain)), []);
+  const [follow] = follows(await give(joined()));
+  assert.deepEqual(followedIn(follow), [1, [HERE, ELSEWHERE]]);
+  assert.ok(await verifyRecord(session.keys.device.publicKey, "follow", CITY, follow[3]));
+  await session.tick(T0 + 999);
+  assert.deepEqual(follows(session.takeMessages()), []);
+  await session.tick(T0 + 1000);
+  const [again] = follows(session.takeMessages());
+  assert.deepEqual(followedIn(again), [2, [HERE, ELSEWHERE]]);
+  events();
+  await give(following(follow[1], 2));
+  assert.equal(eventOf("following"), undefined); // of the list before
+  await give(following(again[1], 2));
+  assert.deepEqual(eventOf("following"), { type: "following", sanctuary: hex(ROOM), count: 2 });
+  await session.tick(T0 + 9000);
+  assert.deepEqual(follows(session.takeMessages()), []);
+  session.disconnected();
+  assert.equal(follows(await give(hello(), welcome(), chain, joined())).length, 1);
+});
+
+test("nobody at all ends it, and a place that one leaves is forgotten", async () => {
+  await session.voices.join(ROOM, T0);
+  await give(hello(), welcome(), chain, joined());
+  await session.voices.follows.follow(ROOM, [HERE], T0);
+  await session.voices.follows.follow(ROOM, [], T0);
+  const said = follows(session.takeMessages());
+  assert.deepEqual(said.map(followedIn), [[1, [HERE]], [2, []]]);
+  await session.voices.leave(ROOM, T0);
+  await session.voices.join(ROOM, T0);
+  assert.deepEqual(follows(await give(joined())), []);
+  await assert.rejects(session.voices.follows.follow(ROOM, Array(65).fill(HERE), T0), RangeError);
+});
+
+test("a list refused for the moment is signed anew, and another is told", async () => {
+  await session.voices.join(ROOM, T0);
+  await give(hello(), welcome(), chain, joined());
+  await session.voices.follows.follow(ROOM, [HERE], T0);
+  const refuse = (reason, [, ref]) => give(["refused", { ref, reason, meaning: "", nowMs: T0 + 600_000 }]);
+  const [first] = follows(session.takeMessages());
+  await refuse("skew", first);
+  assert.equal(session.cityMs(T0), T0 + 600_000);
+  await session.tick(T0 + 1000);
+  const [second] = follows(session.takeMessages());
+  assert.equal(unpack(second[3][0])[6], T0 + 601_000);
+  events();
+  await refuse("full", second);
+  assert.equal(eventOf("refused").what, "follow");
+  await session.tick(T0 + 100_000);
+  assert.deepEqual(follows(session.takeMessages()), []);
+});
+
+test("an approval takes the identity key, and its end the device's", async () => {
+  await give(hello(), welcome(), chain);
+  for (const [isApproved, signer] of [[true, session.keys.identity], [false, session.keys.device]]) {
+    await session.consentTo("approval", { person: HERE, isApproved, untilMs: null }, T0);
+    const [, , record] = session.takeMessages().findLast(([name]) => name === "record");
+    assert.equal(readConsent(record[0]).isApproved, isApproved);
+    assert.ok(await verifyRecord(signer.publicKey, "consent", CITY, record));
+  }
 });

@@ -15,10 +15,12 @@ const link = ({ citizen, counter, previous, tMs }) => ({ citizen, counter, previ
 const PACK = {
   inception: (of) => records.packInception(of),
   join: (of) => records.packJoin(of),
+  follow: (of) => records.packFollow(of),
   opening: (of) => records.packOpening(of),
   grant: (of) => records.packGrant(link(of), of),
   exception: (of) => records.packException(link(of), of),
   withdrawal: (of) => records.packWithdrawal(link(of), of),
+  approval: (of) => records.packApproval(link(of), of),
 };
 
 const { city: cityHex, records: rows } = golden("records");

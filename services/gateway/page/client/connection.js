@@ -5,7 +5,7 @@
 
 import { hex } from "./bytes.js";
 import { comeBackAfterMs } from "./closes.js";
-import { newSigner, sha256 } from "./ed25519.js";
+import { newSigner } from "./ed25519.js";
 import { packFrames, readFrame } from "./messages.js";
 import { MessagePackError } from "./messagepack.js";
 import { Purpose } from "./records.js";
@@ -19,27 +19,8 @@ const DONE = 1000;
 const NOT_OF_THIS_PROTOCOL = 4000;
 const SILENT = 4010;
 
-/**
- * Keys for a new citizen: none but the city's own records ever shows them, and the browser can keep
- * them (IndexedDB takes CryptoKeys) without being able to read them.
- * @returns {Promise<{keys: import("./session.js").Keys, next: import("./ed25519.js").Signer}>} `next` is
- *   the key after the identity key: extractable, to be written down and taken from here
- */
-export async function newKeys() {
-  const [identity, device, next] = await Promise.all([
-    newSigner(), newSigner(), newSigner({ extractable: true }),
-  ]);
-  return { keys: { identity, device, nextKeyHash: await sha256(next.publicKey) }, next };
-}
-
-/**
- * The id of a sanctuary that has a slug.
- * @param {string} slug
- * @returns {Promise<Uint8Array>} 16 bytes
- */
-export async function sanctuaryOf(slug) {
-  return (await sha256(new TextEncoder().encode(`synchronia/sanctuary/${slug}`))).slice(0, 16);
-}
+export { newKeys } from "./identity.js";
+export { sanctuaryOf } from "./place.js";
 
 /** A citizen's connection, or (with `watch`) a watcher's of a public stage. */
 export class Connection {
@@ -281,6 +262,25 @@ export class Connection {
   /** @param {{sanctuary?: Uint8Array|null, person: Uint8Array, tier: number, untilMs?: number|null}} of */
   except({ sanctuary = null, person, tier, untilMs = null }) {
     return this.#consent("exception", { sanctuary, person, tier, untilMs });
+  }
+
+  /** Let this person follow: they see what is granted to followers. @param {{person: Uint8Array, untilMs?: number|null}} of */
+  approve({ person, untilMs = null }) {
+    return this.#consent("approval", { person, isApproved: true, untilMs });
+  }
+
+  /** This person follows no more. @param {{person: Uint8Array}} of */
+  revoke({ person }) {
+    return this.#consent("approval", { person, isApproved: false, untilMs: null });
+  }
+
+  /**
+   * Follow exactly these in a sanctuary one has joined; event: `following`. They are seen if they approved.
+   * @param {Uint8Array} sanctuary
+   * @param {Uint8Array[]} followed at most 64 citizen ids
+   */
+  follow(sanctuary, followed) {
+    return this.#do((session) => session.voices.follows.follow(sanctuary, followed, Date.now()), null);
   }
 
   /** Everything, unless it is said what. @param {{sanctuary?: Uint8Array|null, audience?: number|null, purpose?: number|null}} [of] */

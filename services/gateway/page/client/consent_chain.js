@@ -1,14 +1,17 @@
 /** A citizen's consent records: one chain, each record repeated until it is recorded. Time comes in. */
 
-import { equal, hex } from "./bytes.js";
+import { equal } from "./bytes.js";
+import { ConsentState } from "./consent_state.js";
 import { sha256 } from "./ed25519.js";
 import {
-  Audience, packException, packGrant, packWithdrawal, Purpose, readConsent, signRecord, Tier, ZERO_HASH,
+  packApproval, packException, packGrant, packWithdrawal, readConsent, signRecord, Tier, ZERO_HASH,
 } from "./records.js";
 
 /** A record that is not yet recorded is sent again after this long; a repeat is harmless. */
 const REPEAT_AFTER_MS = 1000;
-const PACK = { grant: packGrant, exception: packException, withdrawal: packWithdrawal };
+const PACK = {
+  grant: packGrant, exception: packException, withdrawal: packWithdrawal, approval: packApproval,
+};
 /** Refusals that say somebody else's record came first: another device of the same citizen. */
 const OVERTAKEN = new Set(["broken chain", "stale"]);
 /** Refusals after which the record stays good, and is repeated. */
@@ -17,7 +20,7 @@ const PASSING = new Set(["not ready", "too fast", "suspended"]);
 /**
  * @typedef {object} Pending
  * @property {number} ref
- * @property {"grant"|"exception"|"withdrawal"} kind
+ * @property {"grant"|"exception"|"withdrawal"|"approval"} kind
  * @property {object} of the record's own fields
  * @property {import("./ed25519.js").Signer} signer
  * @property {number} counter
@@ -25,10 +28,10 @@ const PASSING = new Set(["not ready", "too fast", "suspended"]);
  * @property {number} againMs when to send it (again)
  */
 
-const scopeOf = (purpose, audience, sanctuary) =>
-  `${purpose}/${audience}/${sanctuary === null ? "any" : hex(sanctuary)}`;
+/** Whether a record can only take away: then a device's key is enough. */
+export const isEnding = (kind, of) => kind === "withdrawal" || (kind === "approval" && !of.isApproved);
 
-export class ConsentChain {
+export class ConsentChain extends ConsentState {
   /** The counter and head of what is recorded. */
   counter = 0;
   #head = ZERO_HASH;
@@ -38,10 +41,6 @@ export class ConsentChain {
   isWhole = false;
   /** Until then, the records that were seen, up to `counter`. */
   #seen = [];
-  /** @type {Map<string, {tier: number, untilMs: number|null}>} by scope */
-  #scopes = new Map();
-  /** @type {Map<string, {sanctuary: Uint8Array|null, person: Uint8Array, tier: number, untilMs: number|null}>} */
-  exceptions = new Map();
   /** @type {Pending[]} in the order of their counters */
   #pending = [];
   /** Wishes that wait for the chain to be known. */
@@ -79,7 +78,7 @@ export class ConsentChain {
 
   /**
    * Sign the next record. It is sent by `due`.
-   * @param {"grant"|"exception"|"withdrawal"} kind
+   * @param {"grant"|"exception"|"withdrawal"|"approval"} kind
    * @param {object} of its own fields, as in `records.js`
    * @param {{signer: import("./ed25519.js").Signer, ref: number, tMs: number}} by `tMs`: the stamp
    * @returns {Promise<number|null>} its counter; nil while the chain is not known: it is kept till then
@@ -136,7 +135,7 @@ export class ConsentChain {
     const isOvertaken = left.length > 0 && !this.#continues(left[0], counter, head);
     const continues = this.isWhole && this.counter >= first - 1;
     if (continues) {
-      for (const record of read.slice(this.counter + 1 - first)) this.#apply(record);
+      for (const record of read.slice(this.counter + 1 - first)) this.#take(record);
     } else {
       this.#applyFrom(read);
     }
@@ -189,11 +188,15 @@ export class ConsentChain {
 
   /** What is allowed by these records alone: the whole chain, or as much of its end as was seen. */
   #applyFrom(records) {
-    this.#scopes.clear();
-    this.exceptions.clear();
+    this.clear();
     this.isWhole = records.length === 0 || records[0].counter === 1;
     this.#seen = [];
-    for (const record of records) this.#apply(record);
+    for (const record of records) this.#take(record);
+  }
+
+  #take(record) {
+    if (!this.isWhole) this.#seen.push(record);
+    this.apply(record);
   }
 
   /** Whether a pending record follows this head as it stands. */
@@ -202,9 +205,9 @@ export class ConsentChain {
   }
 
   #narrows({ kind, of }, nowMs) {
-    if (kind === "withdrawal") return true;
+    if (kind === "approval" || kind === "withdrawal") return isEnding(kind, of);
     if (kind === "exception") return of.tier === Tier.WITHHELD;
-    const now = this.#scopes.get(scopeOf(of.purpose, of.audience, of.sanctuary));
+    const now = this.ownGrant(of);
     const tier = this.tier({ ...of, nowMs });
     const longer = now?.untilMs != null && (of.untilMs === null || of.untilMs > now.untilMs);
     return of.tier <= tier && !longer;
@@ -223,7 +226,7 @@ export class ConsentChain {
       return { known: false, pending: [] };
     }
     this.#pending = this.#pending.filter((pending) => pending.counter > counter);
-    for (const pending of done) this.#apply(readConsent(pending.record[0]));
+    for (const pending of done) this.#take(readConsent(pending.record[0]));
     this.counter = counter;
     this.#head = head;
     return { known: true, pending: done };
@@ -243,67 +246,5 @@ export class ConsentChain {
     const isLost = !OVERTAKEN.has(reason);
     if (isLost) this.#pending = this.#pending.filter((each) => each !== pending);
     return { pending, isLost, askChain: true };
-  }
-
-  #apply(record) {
-    if (!this.isWhole) this.#seen.push(record);
-    if (record.kind === "grant") {
-      const { purpose, audience, sanctuary, tier, untilMs } = record;
-      this.#scopes.set(scopeOf(purpose, audience, sanctuary), { tier, untilMs });
-    } else if (record.kind === "exception") {
-      const { sanctuary, person, tier, untilMs } = record;
-      const key = `${hex(person)}/${sanctuary === null ? "any" : hex(sanctuary)}`;
-      if (tier === Tier.FULL) this.exceptions.delete(key);
-      else this.exceptions.set(key, { sanctuary, person, tier, untilMs });
-    } else this.#withdraw(record);
-  }
-
-  #withdraw({ sanctuary, audience, purpose }) {
-    const withheld = { tier: Tier.WITHHELD, untilMs: null };
-    for (const p of Object.values(Purpose).filter((each) => purpose === null || each === purpose)) {
-      for (const a of Object.values(Audience).filter((each) => audience === null || each === audience)) {
-        const [start, own] = [`${p}/${a}/`, scopeOf(p, a, sanctuary)];
-        if (sanctuary !== null) this.#scopes.set(own, withheld);
-        else for (const key of this.#scopes.keys()) if (key.startsWith(start)) this.#scopes.set(key, withheld);
-      }
-    }
-  }
-
-  /**
-   * The tier that the recorded grants allow an audience: what "who sees me now" rests on, together
-   * with the sanctuary's own most.
-   * @param {{sanctuary: Uint8Array|null, audience: number, purpose: number, nowMs: number}} of
-   * @returns {number} of `Tier`
-   */
-  tier({ sanctuary, audience, purpose, nowMs }) {
-    const grant = this.grant({ sanctuary, audience, purpose });
-    if (grant === null || (grant.untilMs !== null && grant.untilMs <= nowMs)) return Tier.WITHHELD;
-    return grant.tier;
-  }
-
-  /**
-   * The entry that decides for an audience, ended or not: the sanctuary's own, else that for any.
-   * @param {{sanctuary: Uint8Array|null, audience: number, purpose: number}} of
-   * @returns {{tier: number, untilMs: number|null}|null} nil: nothing was ever said
-   */
-  grant({ sanctuary, audience, purpose }) {
-    const own = this.#scopes.get(scopeOf(purpose, audience, sanctuary));
-    return own ?? this.#scopes.get(scopeOf(purpose, audience, null)) ?? null;
-  }
-
-  /**
-   * Every entry that lets somebody see something at this moment.
-   * @param {number} nowMs
-   * @returns {{purpose: number, audience: number, sanctuary: string|null, tier: number,
-   *            untilMs: number|null}[]} sanctuary in hexadecimal; nil: any
-   */
-  grants(nowMs) {
-    return [...this.#scopes]
-      .filter(([, { tier, untilMs }]) => tier > Tier.WITHHELD && (untilMs === null || untilMs > nowMs))
-      .map(([scope, { tier, untilMs }]) => {
-        const [purpose, audience, where] = scope.split("/");
-        const sanctuary = where === "any" ? null : where;
-        return { purpose: Number(purpose), audience: Number(audience), sanctuary, tier, untilMs };
-      });
   }
 }

@@ -1,13 +1,26 @@
-/** `did:key` names and session tokens (EdDSA JWT, RFC 7519 and 8037). Pure but for the signature. */
+/** A citizen's keys, `did:key` names, session tokens (EdDSA JWT, RFC 7519 and 8037). Pure but for WebCrypto. */
 
 import { base58, base64url, concat, fromBase58, hex, utf8 } from "./bytes.js";
-import { isSmallOrder } from "./ed25519.js";
+import { isSmallOrder, newSigner, sha256 } from "./ed25519.js";
 
 /** A token is good for five minutes; the city takes none that lasts longer. */
 export const TOKEN_LIFE_S_MAX = 300;
 /** Multicodec ed25519-pub. */
 const PREFIX = Uint8Array.of(0xed, 0x01);
 const DID_HEAD = "did:key:z";
+
+/**
+ * Keys for a new citizen: none but the city's own records ever shows them, and the browser can keep
+ * them (IndexedDB takes CryptoKeys) without being able to read them.
+ * @returns {Promise<{keys: import("./session.js").Keys, next: import("./ed25519.js").Signer}>} `next` is
+ *   the key after the identity key: extractable, to be written down and taken from here
+ */
+export async function newKeys() {
+  const [identity, device, next] = await Promise.all([
+    newSigner(), newSigner(), newSigner({ extractable: true }),
+  ]);
+  return { keys: { identity, device, nextKeyHash: await sha256(next.publicKey) }, next };
+}
 
 /**
  * @param {Uint8Array} publicKey 32 bytes

@@ -4,6 +4,15 @@ import { sha256 } from "./ed25519.js";
 import { packOpening, readPolicy, signRecord, STRAND_KEY_PUBLISH_AFTER_MS } from "./records.js";
 import { StrandWriter } from "./strand_writer.js";
 
+/**
+ * The id of a sanctuary that has a slug.
+ * @param {string} slug
+ * @returns {Promise<Uint8Array>} 16 bytes
+ */
+export async function sanctuaryOf(slug) {
+  return (await sha256(new TextEncoder().encode(`synchronia/sanctuary/${slug}`))).slice(0, 16);
+}
+
 export class Place {
   isSeated = false;
   /** @type {ReturnType<typeof readPolicy>|null} */

@@ -12,6 +12,8 @@ export const WINDOW_MS_MAX = 1000;
 export const STRAND_KEY_PUBLISH_AFTER_MS = 60_000;
 /** Bit 0 of a seal's flags: the strand's last seal; it carries `total`. */
 export const SEAL_CLOSING = 1;
+/** Whom one session may follow in one sanctuary. */
+export const FOLLOWED_MAX = 64;
 /** Stands for "no previous record" in chains and seals. */
 export const ZERO_HASH = new Uint8Array(32);
 
@@ -21,7 +23,7 @@ export const Audience = Object.freeze({ MEMBERS: 0, PUBLIC: 1, FOLLOWERS: 2, PRE
 export const Purpose = Object.freeze({ LIVE: 0, RECORD: 1 });
 
 /** @typedef {[payload: Uint8Array, signature: Uint8Array]} SignedRecord */
-/** @typedef {"inception"|"join"|"opening"|"seal"|"consent"} RecordKind */
+/** @typedef {"inception"|"join"|"follow"|"opening"|"seal"|"consent"} RecordKind */
 
 /** @returns {Uint8Array} what a signature covers */
 export function signedBytes(/** @type {RecordKind} */ kind, city, payload) {
@@ -66,6 +68,17 @@ export function packInception({ identityKey, nextKeyHash, devices, createdMs }) 
  */
 export function packJoin({ sanctuary, session, gateway, citizen, device, tMs }) {
   return pack(["join/1", sanctuary, session, gateway, citizen, device, tMs]);
+}
+
+/**
+ * Whom a session follows, all of them; signed by the device key. A higher `number` replaces the list.
+ * @param {{sanctuary: Uint8Array, session: Uint8Array, gateway: string, citizen: Uint8Array,
+ *          device: Uint8Array, tMs: number, number: number, followed: Uint8Array[]}} of
+ */
+export function packFollow(of) {
+  return pack([
+    "follow/1", of.sanctuary, of.session, of.gateway, of.citizen, of.device, of.tMs, of.number, of.followed,
+  ]);
 }
 
 /**
@@ -145,6 +158,15 @@ export function packWithdrawal(link, { sanctuary, audience, purpose }) {
   return pack(["withdrawal/1", ...linkOf(link), sanctuary, audience, purpose]);
 }
 
+/**
+ * Whether one person may follow, everywhere; nil for `untilMs` until revoked.
+ * @param {object} link
+ * @param {{person: Uint8Array, isApproved: boolean, untilMs: number|null}} of
+ */
+export function packApproval(link, { person, isApproved, untilMs }) {
+  return pack(["approval/1", ...linkOf(link), person, isApproved, untilMs]);
+}
+
 const isKey = (value) => value instanceof Uint8Array && value.length === 32;
 const isId = (value) => value instanceof Uint8Array && value.length === 16;
 const isCount = (value) => Number.isSafeInteger(value) && value >= 0;
@@ -192,12 +214,12 @@ export function readSeal(payload) {
 
 /**
  * @typedef {object} ConsentRecord
- * @property {"grant"|"exception"|"withdrawal"} kind
+ * @property {"grant"|"exception"|"withdrawal"|"approval"} kind
  * @property {Uint8Array} citizen
  * @property {number} counter 1, 2, 3, …
  * @property {Uint8Array} previous 32 bytes
  * @property {number} tMs
- * @property {Uint8Array|null} sanctuary nil: any
+ * @property {Uint8Array|null} [sanctuary] nil: any; an approval has none
  */
 
 /**
@@ -206,10 +228,14 @@ export function readSeal(payload) {
  * @throws {MessagePackError}
  */
 export function readConsent(payload) {
-  const [tag, citizen, counter, previous, tMs, sanctuary, ...rest] = fieldsOf(
+  const [tag, citizen, counter, previous, tMs, where, ...rest] = fieldsOf(
     payload, unpack(payload)?.[0], 8,
   );
-  const link = { citizen, counter, previous, tMs, sanctuary };
+  if (tag === "approval/1") {
+    const [isApproved, untilMs] = rest;
+    return { kind: "approval", citizen, counter, previous, tMs, person: where, isApproved, untilMs };
+  }
+  const link = { citizen, counter, previous, tMs, sanctuary: where };
   if (tag === "grant/1") {
     const [audience, tier, purpose, untilMs] = rest;
     return { kind: "grant", ...link, audience, tier, purpose, untilMs };

@@ -7,7 +7,7 @@
 
 import { equal } from "./bytes.js";
 import { ASK_AGAIN_MS } from "./closes.js";
-import { ConsentChain } from "./consent_chain.js";
+import { ConsentChain, isEnding } from "./consent_chain.js";
 import { makeToken } from "./identity.js";
 import { say } from "./messages.js";
 import { packInception, signRecord } from "./records.js";
@@ -25,8 +25,8 @@ const ANSWER_MS_MAX = 2000;
 
 /**
  * @typedef {object} Keys
- * @property {import("./ed25519.js").Signer} device for sessions, joins, openings, withdrawals
- * @property {import("./ed25519.js").Signer} identity for enrolling, grants and exceptions
+ * @property {import("./ed25519.js").Signer} device for sessions, joins, follows, openings, what ends consent
+ * @property {import("./ed25519.js").Signer} identity for enrolling, grants, exceptions and approvals
  * @property {Uint8Array} nextKeyHash 32 bytes: SHA-256 of the next identity key; for enrolling
  */
 
@@ -140,6 +140,7 @@ export class Session {
       await this.#settle(nowMs);
     },
     joined: (message, nowMs) => this.voices.joined(message, nowMs),
+    following: (message) => this.voices.follows.answered(message),
     challenge: (message, nowMs) => this.voices.challenge(message, nowMs),
     policy: (message, nowMs) => this.voices.policy(message, nowMs),
     opened: (message) => this.voices.opened(message),
@@ -210,7 +211,7 @@ export class Session {
     await this.voices.settle(nowMs);
   }
 
-  async #refused({ ref, reason, meaning }, nowMs) {
+  async #refused({ ref, reason, meaning, nowMs: cityMs }, nowMs) {
     const consent = ref === null ? null : this.consent.refused(ref, reason);
     if (consent !== null) {
       const { kind, of, counter } = consent.pending;
@@ -229,6 +230,8 @@ export class Session {
       this.#enrolAgainMs = nowMs + ASK_AGAIN_MS[reason];
     } else if (asked.what === "join" || asked.what === "open") {
       this.voices.refused(asked, reason, nowMs);
+    } else if (asked.what === "follow") {
+      this.voices.follows.refused(asked.of, { ref, reason, cityMs }, nowMs);
     } else if (asked.what === "chain" && this.#chainDue !== null) {
       this.#chainDue.atMs = nowMs + (ASK_AGAIN_MS[reason] ?? ANSWER_MS_MAX);
     }
@@ -245,13 +248,13 @@ export class Session {
   /**
    * A consent record: signed, sent, repeated until recorded. Events: `acted`, `recorded`,
    * `consent refused`.
-   * @param {"grant"|"exception"|"withdrawal"} kind
+   * @param {"grant"|"exception"|"withdrawal"|"approval"} kind
    * @param {object} of its own fields, as in `records.js`
    * @param {number} nowMs
    * @returns {Promise<number|null>} its counter; nil: kept until the chain is known
    */
   async consentTo(kind, of, nowMs) {
-    const signer = kind === "withdrawal" ? this.keys.device : this.keys.identity;
+    const signer = isEnding(kind, of) ? this.keys.device : this.keys.identity;
     const counter = await this.consent.add(kind, of, {
       signer, ref: this.ask("record"), tMs: this.cityMs(nowMs),
     });

@@ -1,7 +1,8 @@
-/** One's places and strands: join, open, speak, seal, close, release. Time comes in as Unix ms. */
+/** One's places, strands and follows: join, open, speak, seal, close, release. Time comes in as Unix ms. */
 
 import { equal, hex } from "./bytes.js";
 import { ASK_AGAIN_MS } from "./closes.js";
+import { Follows } from "./follows.js";
 import { say } from "./messages.js";
 import { packJoin, signRecord } from "./records.js";
 import { Place } from "./place.js";
@@ -15,6 +16,7 @@ export class Voices {
   /** @param {import("./session.js").Session} session whose socket, keys and clock these are */
   constructor(session) {
     this.session = session;
+    this.follows = new Follows(session);
   }
 
   #place(sanctuary) {
@@ -27,6 +29,7 @@ export class Voices {
 
   disconnected() {
     for (const place of this.places.values()) place.disconnected();
+    this.follows.disconnected();
   }
 
   // ── places ────────────────────────────────────────────────────────────────────────────────────
@@ -65,6 +68,7 @@ export class Voices {
     this.#ended(place, "left", nowMs);
     this.places.delete(hex(sanctuary));
     this.session.viewer.forget(sanctuary);
+    this.follows.forget(sanctuary);
     if (this.session.isSettled) {
       this.session.say(say.leave(this.session.ask("leave"), sanctuary));
     }
@@ -77,6 +81,7 @@ export class Voices {
     place.isSeated = true;
     this.session.tell("joined", { sanctuary: hex(message.sanctuary), policy: place.policy });
     await this.#open(place, nowMs);
+    await this.follows.joined(message, nowMs);
   }
 
   async challenge({ sanctuary, challenge, reopen }, nowMs) {
@@ -235,6 +240,7 @@ export class Voices {
       if (writer?.isOpen && writer.isDue(tMs)) await this.#seal(place, writer.cut(tMs));
     }
     if (!this.session.isSettled) return;
+    await this.follows.tick(nowMs);
     const due = this.#releases.filter(({ atMs }) => atMs <= nowMs);
     this.#releases = this.#releases.filter(({ atMs }) => atMs > nowMs);
     for (const { sanctuary, strand, signer } of due) {
@@ -249,6 +255,7 @@ export class Voices {
     const places = [...this.places.values()];
     return [
       ...places.map(({ againMs }) => againMs),
+      ...this.follows.deadlines(),
       ...places.map(({ writer }) => (writer?.isOpen ? writer.dueMs : null))
         .map((dueMs) => dueMs === null ? null : dueMs - offsetMs),
       ...this.#releases.map(({ atMs }) => atMs),
