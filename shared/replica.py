@@ -31,6 +31,7 @@ from shared.contracts.registry import (
 from shared.contracts.sanctuary import (
     MemberBatch,
     MemberEvent,
+    MemberFollows,
     MemberJoined,
     MemberLeft,
     Members,
@@ -84,6 +85,14 @@ class SessionLeft(NamedTuple):
     member: MemberJoined
 
 
+class SessionFollows(NamedTuple):
+    """Whom a session follows from now on. A session that leaves follows nobody; that is not told."""
+
+    member: MemberJoined
+    before: tuple[bytes, ...]
+    followed: tuple[bytes, ...]
+
+
 class SlotCompleted(NamedTuple):
     """The slot's state was taken over whole: the first time, after a hole or under a new epoch.
     Follows the changes it brought.
@@ -93,7 +102,7 @@ class SlotCompleted(NamedTuple):
     epoch: int
 
 
-MemberChange = RoomStood | RoomGone | SessionJoined | SessionLeft | SlotCompleted
+MemberChange = RoomStood | RoomGone | SessionJoined | SessionLeft | SessionFollows | SlotCompleted
 
 _Seat = tuple[bytes, bytes]  # sanctuary, session
 
@@ -101,7 +110,7 @@ _Seat = tuple[bytes, bytes]  # sanctuary, session
 class _View:
     """One epoch's rooms and members of a slot, as of batch `number`."""
 
-    __slots__ = ("complete", "epoch", "number", "rooms", "seats")
+    __slots__ = ("complete", "epoch", "follows", "number", "rooms", "seats")
 
     def __init__(self, epoch: int, number: int, *, complete: bool) -> None:
         self.epoch = epoch
@@ -109,6 +118,8 @@ class _View:
         self.complete = complete
         self.rooms: dict[bytes, RoomOpened] = {}
         self.seats: dict[_Seat, MemberJoined] = {}
+        self.follows: dict[_Seat, MemberFollows] = {}
+        """Of seats that are there; without those that follow nobody."""
 
     def apply(self, event: MemberEvent) -> None:
         match event:
@@ -118,11 +129,24 @@ class _View:
                 self.rooms.pop(event.sanctuary, None)
                 gone = [seat for seat in self.seats if seat[0] == event.sanctuary]
                 for seat in gone:
-                    del self.seats[seat]
+                    self._unseat(seat)
             case MemberJoined():
-                self.seats[event.sanctuary, event.session] = event
+                seat = (event.sanctuary, event.session)
+                if self.seats.get(seat) != event:
+                    self._unseat(seat)
+                    self.seats[seat] = event
             case MemberLeft():
-                self.seats.pop((event.sanctuary, event.session), None)
+                self._unseat((event.sanctuary, event.session))
+            case MemberFollows():
+                seat = (event.sanctuary, event.session)
+                if seat in self.seats and event.followed:
+                    self.follows[seat] = event
+                else:
+                    self.follows.pop(seat, None)
+
+    def _unseat(self, seat: _Seat) -> None:
+        self.seats.pop(seat, None)
+        self.follows.pop(seat, None)
 
 
 class _Slot:
@@ -155,6 +179,7 @@ class MembersReplica:
         self._seats: dict[int, dict[_Seat, MemberJoined]] = {slot: {} for slot in self._slots}
         self._room: dict[bytes, Room] = {}
         self._seat: dict[_Seat, MemberJoined] = {}
+        self._follows: dict[_Seat, tuple[bytes, ...]] = {}
         self._citizens: dict[bytes, dict[bytes, dict[bytes, MemberJoined]]] = {}
         self.unreadable_rooms = 0
         """Rooms whose policy could not be read; they do not stand here."""
@@ -184,6 +209,10 @@ class MembersReplica:
 
     def sessions(self, sanctuary: bytes, citizen: bytes) -> Mapping[bytes, MemberJoined]:
         return self._citizens.get(sanctuary, _NOBODY).get(citizen, _NO_SESSIONS)
+
+    def followed(self, sanctuary: bytes, session: bytes) -> tuple[bytes, ...]:
+        """Whom a session follows."""
+        return self._follows.get((sanctuary, session), ())
 
     def members(self, slot: int) -> Iterator[MemberJoined]:
         """Every session of the slot."""
@@ -225,6 +254,8 @@ class MembersReplica:
             view.apply(room)
         for member in answer.members:
             view.apply(member)
+        for follows in answer.follows:
+            view.apply(follows)
         slot.coming = view
         slot.shown = False
         return self._catch_up(answer.slot, slot, now_ns)
@@ -291,6 +322,21 @@ class MembersReplica:
                     changes.append(SessionJoined(event))
             case MemberLeft():
                 self._unseat(slot, (event.sanctuary, event.session), changes)
+            case MemberFollows():
+                self._show_follows((event.sanctuary, event.session), event.followed, changes)
+
+    def _show_follows(
+        self, seat: _Seat, followed: tuple[bytes, ...], changes: list[MemberChange]
+    ) -> None:
+        member = self._seat.get(seat)
+        before = self._follows.get(seat, ())
+        if member is None or followed == before:
+            return
+        if followed:
+            self._follows[seat] = followed
+        else:
+            del self._follows[seat]
+        changes.append(SessionFollows(member, before, followed))
 
     def _show_room(self, slot: int, event: RoomOpened, changes: list[MemberChange]) -> None:
         before = self._rooms[slot].get(event.sanctuary)
@@ -317,6 +363,7 @@ class MembersReplica:
         if member is None:
             return
         del self._seat[seat]
+        self._follows.pop(seat, None)
         citizens = self._citizens[member.sanctuary]
         sessions = citizens[member.citizen]
         del sessions[member.session]
@@ -338,6 +385,9 @@ class MembersReplica:
             self._show_room(slot, room, changes)
         for member in view.seats.values():
             self._show(slot, member, changes)
+            follows = view.follows.get((member.sanctuary, member.session))
+            followed = () if follows is None else follows.followed
+            self._show_follows((member.sanctuary, member.session), followed, changes)
         self._complete[slot] = True
         changes.append(SlotCompleted(slot, view.epoch))
 

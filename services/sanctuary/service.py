@@ -20,6 +20,7 @@ from services.sanctuary.settings import SanctuarySettings
 from shared import subjects
 from shared.contracts import (
     FanoutControl,
+    FollowAsk,
     GatewayControl,
     JoinAsk,
     LeaveAsk,
@@ -76,7 +77,7 @@ class Service:
         runtime.ready("rooms", self._core.is_open)
         started = self._core.start(monotonic_ns(), wall_ms())
         self._wheel = runtime.every("sanctuary", self._core.next_deadline, self._tick)
-        asks = JoinAsk | LeaveAsk | MembersAsk
+        asks = JoinAsk | LeaveAsk | FollowAsk | MembersAsk
         for slot in slots:
             subject = subjects.ask(subjects.SANCTUARY, slot)
             await runtime.bus.subscribe(subject, asks, self._receive)

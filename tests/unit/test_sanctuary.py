@@ -18,9 +18,14 @@ from services.sanctuary.core import (
     read_seeds,
     with_voices,
 )
+from services.sanctuary.core.follows import Follows
 from services.sanctuary.core.sanctuary import COLLECT_NS, SILENCE_NS, SKEW_MS_MAX, WAIT_NS
-from shared.codec import decode, encode, sha256
+from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import (
+    FollowAnswered,
+    FollowAsk,
+    Following,
+    FollowRequest,
     GatewayBeat,
     IdentityRecorded,
     JoinAsk,
@@ -30,6 +35,7 @@ from shared.contracts import (
     LeaveAsk,
     Left,
     MemberBatch,
+    MemberFollows,
     MemberJoined,
     MemberLeft,
     Members,
@@ -223,6 +229,7 @@ class House:
         record: Signed | None = None,
         again: bool = False,
         ref: int = 5,
+        follow: Signed | None = None,
     ) -> list[Any]:
         session = session or person.citizen
         record = record or person.join(sanctuary, session, self.now_ms, gateway=gateway)
@@ -235,6 +242,33 @@ class House:
             sanctuary,
             record,
             again,
+            follow,
+        )
+        return self.receive(ask("sanctuary", slot_of(sanctuary)), asked)
+
+    def follow(
+        self,
+        person: Person,
+        *followed: bytes,
+        sanctuary: bytes = COMMONS,
+        session: bytes | None = None,
+        gateway: str = GATEWAY,
+        incarnation: int = 1,
+        number: int = 1,
+        record: Signed | None = None,
+    ) -> list[Any]:
+        session = session or person.citizen
+        asked = FollowAsk(
+            gateway,
+            incarnation,
+            session,
+            person.device.public_key,
+            7,
+            sanctuary,
+            record
+            or person.follow(
+                sanctuary, session, followed, self.now_ms, number=number, gateway=gateway
+            ),
         )
         return self.receive(ask("sanctuary", slot_of(sanctuary)), asked)
 
@@ -268,6 +302,18 @@ def answer(events: list[Any]) -> SeatAnswered:
 def refusal(events: list[Any]) -> str:
     found = answer(events)
     assert not found.seated
+    assert found.record is None
+    return decode(found.message, RefusedMessage).reason
+
+
+def follow_answer(events: list[Any]) -> FollowAnswered:
+    (found,) = [event for event in events if isinstance(event, FollowAnswered)]
+    return found
+
+
+def follow_refusal(events: list[Any]) -> str:
+    assert not [event for event in events if isinstance(event, MemberBatch)]
+    found = follow_answer(events)
     assert found.record is None
     return decode(found.message, RefusedMessage).reason
 
@@ -674,6 +720,150 @@ def test_a_bad_seed_is_refused_with_the_field(change: tuple[str, str], wrong: st
         read_seeds(toml.replace(*change, 1))
 
 
+# ── following ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_follow_is_published_then_answered_with_its_record() -> None:
+    house = House().complete()
+    house.join(ADA)
+    record = ADA.follow(COMMONS, ADA.citizen, (BEN.citizen, bytes(16)), house.now_ms)
+    batch, answered = house.follow(ADA, record=record)
+    assert batch.events == (MemberFollows(COMMONS, ADA.citizen, (BEN.citizen, bytes(16))),)
+    assert answered.record == record
+    assert decode(answered.message, Following) == Following(7, COMMONS, 2)
+    assert house.reader.followed(COMMONS, ADA.citizen) == (BEN.citizen, bytes(16))
+    house.leave(ADA.citizen)
+    house.join(ADA)
+    assert house.reader.followed(COMMONS, ADA.citizen) == ()
+    assert house.state(slot_of(COMMONS)).follows == ()
+
+
+def test_everybody_who_is_named_gets_one_answer() -> None:
+    """Whether somebody is there, is enrolled, or is nobody at all: sanctuary does not look."""
+    house = House().complete()
+    house.join(ADA)
+    house.join(BEN)
+    named = (BEN.citizen, PEOPLE["cleo"].citizen, PEOPLE["eve"].citizen, b"?" * 16)
+    answers = [
+        follow_answer(house.follow(ADA, citizen, number=number)).message
+        for number, citizen in enumerate(named)
+    ]
+    assert len(dict.fromkeys(answers)) == 1
+
+
+def test_a_later_list_replaces_an_earlier_one_and_an_earlier_one_is_stale() -> None:
+    house = House().complete()
+    house.join(ADA)
+    house.follow(ADA, BEN.citizen, number=3)
+    assert follow_refusal(house.follow(ADA, bytes(16), number=3)) == "stale"
+    assert follow_refusal(house.follow(ADA, bytes(16), number=2)) == "stale"
+    (repeated,) = house.follow(ADA, BEN.citizen, number=3)
+    assert repeated.record is not None
+    assert house.reader.followed(COMMONS, ADA.citizen) == (BEN.citizen,)
+    house.follow(ADA, number=4)
+    assert house.reader.followed(COMMONS, ADA.citizen) == ()
+
+
+def _follow(**changes: Any) -> bytes:
+    fields = {
+        "sanctuary": COMMONS,
+        "session": ADA.citizen,
+        "gateway": GATEWAY,
+        "citizen": ADA.citizen,
+        "device": ADA.device.public_key,
+        "t_ms": NOW_MS + 1250,
+        "number": 1,
+        "followed": (BEN.citizen,),
+        **changes,
+    }
+    return encode(FollowRequest(**fields))
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"\xc1", "malformed"),
+        (_follow() + b"\xc0", "malformed"),
+        (_follow(followed=(bytes(16),) * 65), "out of range"),
+        (_follow(sanctuary=STAGE), "wrong session"),
+        (_follow(session=BEN.citizen), "wrong session"),
+        (_follow(gateway="gateway-1"), "wrong session"),
+        (_follow(citizen=BEN.citizen), "wrong session"),
+        (_follow(device=BEN.device.public_key), "unknown device"),
+        (_follow(t_ms=NOW_MS - SKEW_MS_MAX), "skew"),
+        (_follow(t_ms=NOW_MS + 1251 + SKEW_MS_MAX), "skew"),
+    ],
+)
+def test_a_bad_follow_is_refused_by_name(payload: bytes, reason: str) -> None:
+    house = House().complete()
+    house.join(ADA)
+    record = ADA.device.sign_record(RecordKind.FOLLOW, CITY, payload)
+    assert follow_refusal(house.follow(ADA, record=record)) == reason
+    assert house.reader.followed(COMMONS, ADA.citizen) == ()
+
+
+def test_a_follow_needs_the_devices_signature_in_its_domain_and_city() -> None:
+    house = House().complete()
+    house.join(ADA)
+    for record in (
+        ADA.identity.sign_record(RecordKind.FOLLOW, CITY, _follow()),
+        ADA.device.sign_record(RecordKind.JOIN, CITY, _follow()),
+        ADA.device.sign_record(RecordKind.FOLLOW, bytes(32), _follow()),
+    ):
+        assert follow_refusal(house.follow(ADA, record=record)) == "bad signature"
+
+
+def test_who_has_no_seat_follows_nobody() -> None:
+    house = House().complete()
+    assert follow_refusal(house.follow(ADA, BEN.citizen)) == "not a member"
+    assert follow_refusal(house.follow(ADA, BEN.citizen, sanctuary=b"?" * 16)) == "not a member"
+    house.join(ADA)
+    assert follow_refusal(house.follow(ADA, BEN.citizen, incarnation=2)) == "not a member"
+    assert follow_refusal(house.follow(ADA, BEN.citizen, gateway="gateway-1")) == "not a member"
+
+
+def test_a_kept_follow_comes_back_with_its_kept_join() -> None:
+    house = House().start()
+    joined, followed = (
+        ADA.join(COMMONS, ADA.citizen, house.now_ms - 10 * SKEW_MS_MAX),
+        ADA.follow(COMMONS, ADA.citizen, (BEN.citizen,), house.now_ms - 10 * SKEW_MS_MAX),
+    )
+    house.join(ADA, record=joined, again=True, follow=followed)
+    house.beating = {GATEWAY: 1}
+    house.pass_time(COLLECT_NS + 250 * MS)
+    assert house.reader.followed(COMMONS, ADA.citizen) == (BEN.citizen,)
+    house.join(ADA, record=joined, again=True, follow=followed)
+    assert house.reader.followed(COMMONS, ADA.citizen) == (BEN.citizen,)
+
+
+def test_a_kept_follow_of_another_leaves_the_seat_without() -> None:
+    house = House().complete()
+    forged = BEN.follow(COMMONS, ADA.citizen, (PEOPLE["cleo"].citizen,), house.now_ms)
+    house.join(ADA, again=True, follow=forged)
+    assert house.members() == [ADA.citizen]
+    assert house.reader.followed(COMMONS, ADA.citizen) == ()
+
+
+def test_the_lists_of_a_slot_are_bounded_and_shortening_is_never_refused() -> None:
+    follows = Follows(bytes_max=300)
+
+    def request(session: bytes, number: int, count: int) -> FollowRequest:
+        named = tuple(bytes([index]) * 16 for index in range(count))
+        key = ADA.device.public_key
+        return FollowRequest(COMMONS, session, GATEWAY, ADA.citizen, key, 1, number, named)
+
+    assert follows.take(request(b"1" * 16, 1, 10)) is not None
+    with pytest.raises(Refused, match="full"):
+        follows.take(request(b"2" * 16, 1, 1))
+    with pytest.raises(Refused, match="full"):
+        follows.take(request(b"1" * 16, 2, 14))
+    assert follows.take(request(b"1" * 16, 2, 0)) is not None
+    assert follows.take(request(b"2" * 16, 1, 1)) is not None
+    follows.forget(COMMONS, b"1" * 16)
+    follows.forget(COMMONS, b"2" * 16)
+    assert follows.take(request(b"3" * 16, 1, 13)) is not None
+
+
 # ── numbers ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -696,7 +886,7 @@ def test_a_beat_every_quarter_second() -> None:
 
 
 step = st.tuples(
-    st.sampled_from(["join", "leave", "time", "die", "back", "restart"]),
+    st.sampled_from(["join", "leave", "follow", "time", "die", "back", "restart"]),
     st.sampled_from(sorted(PEOPLE)),
     st.integers(0, 1),
     st.sampled_from([COMMONS, STAGE]),
@@ -710,7 +900,7 @@ def test_snapshot_and_events_are_the_state(steps: list[Any], seed: int) -> None:
     random = Random(seed)
     house = House(known=tuple(sorted(PEOPLE))).complete()
     lossy = MembersReplica(HERE)
-    epoch = 1
+    epoch, numbered = 1, 0
     for kind, name, which, sanctuary in steps:
         gateway = f"gateway-{which}"
         before = len(house.read)
@@ -721,6 +911,17 @@ def test_snapshot_and_events_are_the_state(steps: list[Any], seed: int) -> None:
                 house.join(PEOPLE[name], sanctuary, session=session, gateway=gateway)
             case "leave":
                 house.leave(session, sanctuary, gateway=gateway)
+            case "follow":
+                numbered += 1
+                named = [PEOPLE[each].citizen for each in sorted(PEOPLE) if random.random() > 0.6]
+                house.follow(
+                    PEOPLE[name],
+                    *named,
+                    sanctuary=sanctuary,
+                    session=session,
+                    gateway=gateway,
+                    number=numbered,
+                )
             case "time":
                 house.pass_time(700 * MS)
             case "die":
@@ -747,6 +948,8 @@ def test_snapshot_and_events_are_the_state(steps: list[Any], seed: int) -> None:
         truth = {(m.sanctuary, m.session): m for m in house.state(slot).members}
         for reader in (house.reader, lossy):
             assert {(m.sanctuary, m.session): m for m in reader.members(slot)} == truth
+            follows = {(f.sanctuary, f.session): f.followed for f in house.state(slot).follows}
+            assert {seat: f for seat in truth if (f := reader.followed(*seat))} == follows
             assert reader.complete(slot)
 
 

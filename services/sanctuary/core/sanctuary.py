@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from services.sanctuary.core.follows import Follows, read_follow
 from services.sanctuary.core.room import Room
 from services.sanctuary.core.seeds import RoomSeed
 from shared import subjects
 from shared.codec import Refused, decode_canonical, encode
 from shared.contracts import (
     MEANING,
+    FollowAnswered,
+    FollowAsk,
+    Following,
+    FollowRequest,
     GatewayBeat,
     Identity,
     JoinAsk,
@@ -31,6 +36,7 @@ from shared.contracts import (
     Refusal,
     SanctuaryBeat,
     SeatAnswered,
+    Signed,
     StatePage,
 )
 from shared.contracts import Refused as RefusedMessage
@@ -83,6 +89,7 @@ class Limits:
 class _Slot:
     epoch: int
     rooms: list[Room]
+    follows: Follows = field(default_factory=Follows)
     number: int = -1
     """Of the last batch."""
     batch_at_ns: int = 0
@@ -119,7 +126,7 @@ class Sanctuary:
     ) -> None:
         self.instance = instance
         self.counts: Counter[str] = Counter()
-        """`joined`, `joined again`, `left`, `gateway silent`, `refused <reason>`."""
+        """`joined`, `joined again`, `left`, `followed`, `gateway silent`, `refused <reason>`."""
         self._limits = limits
         self._control = subjects.control(instance)
         self._seeds = tuple(seed for seed in seeds if slot_of(seed.sanctuary) in slots)
@@ -185,6 +192,8 @@ class Sanctuary:
                 return self._join(event, now_ns, now_ms)
             case LeaveAsk():
                 return self._leave(event, now_ns)
+            case FollowAsk():
+                return self._follow(event, now_ns, now_ms)
             case MembersAsk():
                 return self._members(event)
             case GatewayBeat() if subject == subjects.control(event.gateway):
@@ -312,6 +321,8 @@ class Sanctuary:
                 # the next beat says which seats are true
                 gateway.incarnation = None
             effects.append(self._batch(slot_of(ask.sanctuary), tuple(events), now_ns))
+        if ask.follow is not None:
+            effects += self._follow_again(member, ask.follow, now_ns)
         self.counts["joined again" if ask.again else "joined"] += 1
         message = b""
         if not ask.again:
@@ -321,6 +332,7 @@ class Sanctuary:
 
     def _unseat(self, room: Room, session: bytes) -> MemberLeft:
         member = room.unseat(session)
+        self._slots[slot_of(member.sanctuary)].follows.forget(member.sanctuary, session)
         del self._gateways[member.gateway].seats[member.sanctuary, session]
         return MemberLeft(member.sanctuary, member.citizen, session)
 
@@ -356,6 +368,61 @@ class Sanctuary:
             events.setdefault(slot_of(member.sanctuary), []).append(left)
         self.counts["left"] += len(members)
         return [self._batch(slot, tuple(gone), now_ns) for slot, gone in events.items()]
+
+    # ── follows ──────────────────────────────────────────────────────────────────────────────────
+
+    def _follow(self, ask: FollowAsk, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
+        """A member's list. Nobody on it is looked up: what they allow is fanout's to know."""
+        effects: list[Effect] = []
+        record: Signed | None = None
+        try:
+            request = self._check_follow(ask, now_ms)
+            effects += self._take_follow(request, now_ns)
+        except Refused as refused:
+            reason = refused.reason
+            self.counts[f"refused {reason}"] += 1
+            message = encode(RefusedMessage(ask.ref, reason.value, MEANING[reason], now_ms))
+        else:
+            self.counts["followed"] += 1
+            record = ask.record
+            count = len(dict.fromkeys(request.followed))
+            message = encode(Following(ask.ref, ask.sanctuary, count))
+        answer = FollowAnswered(ask.session, ask.sanctuary, ask.ref, record, message)
+        return [*effects, Publish(subjects.back(ask.gateway), answer)]
+
+    def _check_follow(self, ask: FollowAsk, now_ms: WallMs) -> FollowRequest:
+        """Raises: Refused."""
+        room = self._rooms.get(ask.sanctuary)
+        member = None if room is None else room.seats.get(ask.session)
+        asked_by = (ask.gateway, ask.incarnation, ask.device)
+        if member is None or asked_by != (member.gateway, member.incarnation, member.device):
+            raise Refused(Refusal.NOT_A_MEMBER)
+        request = self._read_follow(member, ask.record)
+        if abs(request.t_ms - now_ms) > SKEW_MS_MAX:
+            raise Refused(Refusal.SKEW)
+        return request
+
+    def _follow_again(
+        self, member: MemberJoined, record: Signed, now_ns: MonotonicNs
+    ) -> list[Effect]:
+        """A kept list, presented with its kept join. One that does not hold leaves the seat without."""
+        try:
+            return self._take_follow(self._read_follow(member, record), now_ns)
+        except Refused as refused:
+            self.counts[f"refused {refused.reason}"] += 1
+            return []
+
+    def _read_follow(self, member: MemberJoined, record: Signed) -> FollowRequest:
+        identity = self._registry.identities.get(member.citizen)
+        city = self._registry.city
+        if identity is None or city is None:
+            raise Refused(Refusal.NOT_READY)
+        return read_follow(record, member, identity, city=city)
+
+    def _take_follow(self, request: FollowRequest, now_ns: MonotonicNs) -> list[Effect]:
+        slot = slot_of(request.sanctuary)
+        follows = self._slots[slot].follows.take(request)
+        return [] if follows is None else [self._batch(slot, (follows,), now_ns)]
 
     # ── joins that came before their citizen ─────────────────────────────────────────────────────
 
@@ -520,6 +587,7 @@ class Sanctuary:
             self._is_complete,
             tuple(room.opened() for room in slot.rooms),
             tuple(member for room in slot.rooms for member in room.seats.values()),
+            tuple(slot.follows.rows()),
         )
         return [Reply(members)]
 
