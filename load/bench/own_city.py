@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -22,16 +23,19 @@ _LOOK_AGAIN_S = 0.05
 class OwnCity:
     """A city that was started, and is ended by `end`."""
 
-    def __init__(self, folder: Path, services: str) -> None:
+    def __init__(self, folder: Path, services: str, rooms: Path | None) -> None:
+        """`rooms`: other rooms than the seeded ones, as in `seeds/sanctuaries.toml`."""
         self._state = folder / "state"
         self._said: list[str] = []
         self._is_ready = threading.Event()
         words = ["--state", str(self._state), "--port", "0", "--services", services]
+        told = {} if rooms is None else {"SYNCHRONIA_SANCTUARY_SANCTUARIES_PATH": str(rooms)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "services.city", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            env=os.environ | told,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -73,10 +77,10 @@ class OwnCity:
 
 
 @contextlib.contextmanager
-def starting_city(services: str = SERVICES) -> Iterator[OwnCity]:
+def starting_city(services: str = SERVICES, rooms: Path | None = None) -> Iterator[OwnCity]:
     """A city that is just being started; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="synchronia-bench-") as folder:
-        city = OwnCity(Path(folder), services)
+        city = OwnCity(Path(folder), services, rooms)
         try:
             yield city
         finally:
