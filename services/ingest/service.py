@@ -9,7 +9,13 @@ from services.ingest.core import Core
 from services.ingest.metrics import IngestCollector
 from services.ingest.settings import IngestSettings
 from shared import subjects
-from shared.contracts import MemberBatch, OpeningsAsk, RegistryControl, UpBatch
+from shared.contracts import (
+    ChallengeAsk,
+    MemberBatch,
+    OpeningsAsk,
+    RegistryControl,
+    UpBatch,
+)
 from shared.identifiers import slots_of
 from shared.runtime import Runtime, Wheel, monotonic_ns, wall_ms
 from shared.subjects import Ask
@@ -37,10 +43,11 @@ class IngestService:
         self._wheel = runtime.every("ingest", self.core.next_deadline, self._tick)
         runtime.on_drain("last batches", self._drain, deadline_s=_DRAIN_S_MAX)
         registry = subjects.control(f"{subjects.REGISTRY}-0")
+        asks = OpeningsAsk | ChallengeAsk
         await runtime.control.subscribe(registry, RegistryControl, self._receive)
         for slot in self._slots:
             await bus.subscribe(subjects.member(slot), MemberBatch, self._receive)
-            await bus.subscribe(subjects.ask(subjects.INGEST, slot), OpeningsAsk, self._receive)
+            await bus.subscribe(subjects.ask(subjects.INGEST, slot), asks, self._receive)
         self._carry_out(self.core.start(monotonic_ns(), wall_ms()))
         for slot in self._slots:
             await bus.subscribe(subjects.up(slot), UpBatch, self._receive, queue=subjects.INGEST)

@@ -50,13 +50,14 @@ from shared.contracts import (
     Tier,
     UpBatch,
     UpEntry,
+    WindowTaken,
 )
 from shared.identifiers import MonotonicNs, WallMs, slot_of
 from shared.identity import Signer
 from shared.subjects import Ask, Publish, Reply
 
 NS = 1_000_000
-SERVER_MESSAGE: Any = ServerMessage
+SERVER_MESSAGE: Any = ServerMessage | WindowTaken
 CHALLENGE = b"challenge of one"
 INSTITUTION = Signer(b"\x01" * 32)
 CHARTER_PAYLOAD = encode(

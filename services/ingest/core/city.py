@@ -20,6 +20,7 @@ from shared.contracts.registry import (
     StatePage,
 )
 from shared.contracts.sanctuary import MemberBatch, MemberJoined, Members
+from shared.contracts.window import ChallengeAsk, ChallengeTold
 from shared.identifiers import MonotonicNs, WallMs, slot_of
 from shared.replica import (
     MemberChange,
@@ -109,6 +110,8 @@ class Core:
                 return self._asks(now_ns)
             case OpeningsAsk():
                 return self._openings(event, now_ns)
+            case ChallengeAsk():
+                return self._challenge(event)
             case _:
                 raise AssertionError(type(event).__name__)
 
@@ -271,6 +274,19 @@ class Core:
             if strand.slot == slot
         )
         return [*effects, Reply(Openings(slot, self._epochs[slot], numbers, strands))]
+
+    # ── a gateway's question ─────────────────────────────────────────────────────────────────────
+
+    def _challenge(self, ask: ChallengeAsk) -> list[Effect]:
+        """What a device must know to sign an opening. The rules are told of rooms that anybody may
+        enter; of any other, and of none, there is one answer. Unanswered while we know too little.
+        """
+        if not self._greeted.get(slot_of(ask.sanctuary), False):
+            return []
+        room = self.members.room(ask.sanctuary)
+        is_open = room is not None and (room.policy.kind is Kind.COMMONS or room.policy.public)
+        policy = room.policy_bytes if room is not None and is_open else None
+        return [Reply(ChallengeTold(ask.sanctuary, self.book.challenge, policy))]
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,6 +19,7 @@ from shared.contracts.ingest import (
 )
 from shared.contracts.records import Kind
 from shared.contracts.refusals import Refusal
+from shared.contracts.window import WindowTaken
 from shared.subjects import Publish
 
 BATCH_BYTES_MAX = 256 * 1024
@@ -157,7 +158,7 @@ class Outbox:
         self._bytes: dict[str, int] = {}
         self._closed: list[Publish] = []
 
-    def say(self, gateway: str, session: bytes, message: ServerMessage) -> None:
+    def say(self, gateway: str, session: bytes, message: ServerMessage | WindowTaken) -> None:
         encoded = encode(message)
         self._entries.setdefault(gateway, []).append(Answer(session, msgspec.Raw(encoded)))
         size = self._bytes.get(gateway, 0) + len(encoded) + _ENTRY_BYTES

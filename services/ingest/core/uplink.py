@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from services.ingest.core.admission import (
-    Conducts,
-    Rate,
-    check_opening,
-    peek_seq,
-    refusal_of,
-    refuses_derived,
-)
+from services.ingest.core.admission import Conducts, peek_seq
 from services.ingest.core.book import Book, Moment
-from services.ingest.core.strands import NUMBERS_MAX, Strand
-from shared.codec import Refused, decode, decode_sample, seal_of, sha256, strand_id
+from services.ingest.core.strands import Strand
+from services.ingest.core.voices import Sender, Voices
+from services.ingest.core.windows import Windows
+from shared.codec import Refused, decode, seal_of, sha256, strand_id
 from shared.contracts import client
 from shared.contracts.gateway import UpBatch, UpEntry
-from shared.contracts.ingest import KeyReleased, StrandOpened, StrandRow, WindowSealed
-from shared.contracts.records import SEAL_CLOSING, Kind, RecordKind, Seal, Signed
+from shared.contracts.ingest import KeyReleased, StrandRow
+from shared.contracts.records import Kind, Seal, Signed
 from shared.contracts.refusals import MEANING, Refusal
 from shared.contracts.sample import WINDOW_SAMPLES_MAX
-from shared.contracts.sanctuary import MemberJoined
-from shared.identifiers import U53, Bytes16, Bytes32, slot_of
-from shared.identity import Signer, verify_record
+from shared.contracts.window import TakeWindow, WindowTaken
+from shared.identifiers import U53, Bytes16, Bytes32
+from shared.identity import Signer
 from shared.replica import MembersReplica, RegistryReplica
 
 _GATEWAYS_MAX = 4096
 """(gateway, slot) pairs whose batches are told apart; the oldest goes first."""
-_UNREADABLE_JUMP_MAX = 1024
-"""A number read out of a body that is wrong otherwise is believed if it is at most so far ahead."""
 _REMEMBERED_BATCHES = 64
 
-_UP_MESSAGE: Any = client.Open | client.Samples | client.SealWindow | client.Release
+_UP_MESSAGE: Any = client.Open | client.Samples | client.SealWindow | client.Release | TakeWindow
 
 
 class _LooseSamples(msgspec.Struct, frozen=True, array_like=True, tag="samples"):
@@ -46,16 +39,9 @@ class _LooseSamples(msgspec.Struct, frozen=True, array_like=True, tag="samples")
     bodies: tuple[bytes, ...]
 
 
-_Message = client.Open | client.Samples | client.SealWindow | client.Release | _LooseSamples
-
-
-class Sender(NamedTuple):
-    """Who says something, by its gateway's word."""
-
-    gateway: str
-    incarnation: int
-    session: bytes
-    device: bytes
+_Message = (
+    client.Open | client.Samples | client.SealWindow | client.Release | TakeWindow | _LooseSamples
+)
 
 
 class _Arrivals:
@@ -91,8 +77,8 @@ class Uplink:
         self._book = book
         self._members = members
         self._registry = registry
-        self._samples_rate = Rate(settings.samples_per_s, settings.samples_burst)
-        self._openings_rate = Rate(settings.openings_per_s, settings.openings_burst)
+        self._voices = Voices(book, members, registry)
+        self._windows = Windows(book, self._voices)
         self._arrivals: dict[tuple[str, int], _Arrivals] = {}
         self.conducts = Conducts(settings)
 
@@ -146,7 +132,7 @@ class Uplink:
             early = Refusal.NOT_READY
         elif self.conducts.is_suspended(sender.device, now.ns):
             early = Refusal.SUSPENDED
-        elif self._seat(sender, message.sanctuary) is None and not isinstance(
+        elif self._voices.seat(sender, message.sanctuary) is None and not isinstance(
             # an ended strand's key may be published from outside the room too
             message,
             client.Release,
@@ -157,14 +143,14 @@ class Uplink:
         if early is None:
             early = self._refusal_of_record(sender, message, now)
         if early is not None:
-            ref = message.ref if isinstance(message, client.Open) else None
+            ref = message.ref if isinstance(message, client.Open | TakeWindow) else None
             self._refuse(sender, ref, early, now)
         return early
 
     def _refusal_of_record(
         self,
         sender: Sender,
-        message: client.Open | client.SealWindow | client.Release,
+        message: client.Open | client.SealWindow | client.Release | TakeWindow,
         now: Moment,
     ) -> Refusal | None:
         try:
@@ -175,28 +161,11 @@ class Uplink:
                     self._seal(sender, message, now)
                 case client.Release():
                     self._release(sender, message)
+                case TakeWindow():
+                    self._say(sender, self._windows.take(sender, message, now))
         except Refused as refused:
             return refused.reason
         return None
-
-    def _seat(self, sender: Sender, sanctuary: bytes) -> MemberJoined | None:
-        """The seat from which this was said: the session's, in that room, of that device."""
-        member = self._members.member(sanctuary, sender.session)
-        if (
-            member is None
-            or member.device != sender.device
-            or member.gateway != sender.gateway
-            or member.incarnation != sender.incarnation
-        ):
-            return None
-        return member
-
-    def _strand(self, sender: Sender, sanctuary: bytes, name: bytes) -> Strand | None:
-        """The open strand of that name, if it is this device's, in this room."""
-        strand = self._book.strands.get(name)
-        if strand is None or strand.device != sender.device or strand.sanctuary != sanctuary:
-            return None
-        return strand
 
     # ── samples ──────────────────────────────────────────────────────────────────────────────────
 
@@ -208,85 +177,21 @@ class Uplink:
         early: Refusal | None,
         now: Moment,
     ) -> Refusal | None:
-        """One plain loop: this is where the city's time goes. Answers refusals only."""
-        book = self._book
-        strand = self._strand(sender, message.sanctuary, message.strand)
+        """Answers refusals only."""
+        strand = self._voices.strand(sender, message.sanctuary, message.strand)
         if strand is None:
             reason = early or Refusal.UNKNOWN_STRAND
             self._refuse_all(sender, message, reason, now)
             return reason
         if early is None:
-            strand.session, strand.gateway = sender.session, sender.gateway
-            if message.epoch > strand.epoch:
-                strand.epoch = message.epoch
-                strand.row = -1  # what follows stands in a row of its own
-        lane, settings, counts = book.lane_of(strand), book.settings, book.counts
-        skew_ms, unsealed_max = settings.skew_ms, settings.unsealed_samples_max
-        speaker, rate, is_derived_refused = (
-            strand.speaker,
-            self._samples_rate,
-            strand.refuses_derived,
+            self._voices.heard_from(strand, sender, message.epoch)
+        refused, unreadable, first_reason = self._voices.admit(
+            strand, message.bodies, early=early, now=now
         )
-        now_ns, now_ms = now
-        seqs, bodies, arrived = strand.pending_seqs, strand.pending_bodies, strand.pending_at
-        refusals: list[tuple[int, Refusal]] = []
-        first_reason: Refusal | None = None
-        for body in message.bodies:
-            expected = strand.next_seq
-            refusal = early
-            seq: int | None
-            if refusal is None:
-                try:
-                    sample = decode_sample(body)
-                except Refused as refused:
-                    refusal = refused.reason
-                else:
-                    seq = sample.seq
-                    if seq < expected:
-                        refusal = Refusal.REPEATED
-                    elif seq >= NUMBERS_MAX:
-                        refusal = Refusal.OUT_OF_RANGE
-                    elif len(seqs) >= unsealed_max:
-                        refusal = Refusal.TOO_FAST
-                    else:
-                        refusal = refusal_of(
-                            sample,
-                            speaker,
-                            rate,
-                            is_derived_refused=is_derived_refused,
-                            skew_ms=skew_ms,
-                            now_ns=now_ns,
-                            now_ms=now_ms,
-                        )
-                    if refusal is None:
-                        if seq > expected:
-                            lane.skip(strand, expected, seq - 1, Refusal.LOST)
-                            counts.lost += seq - expected
-                        strand.next_seq = seq + 1
-                        strand.body = body
-                        seqs.append(seq)
-                        bodies.append(body)
-                        arrived.append(now_ns)
-                        counts.admitted += 1
-                        lane.admit(strand, seq, body)
-                        continue
-            counts.refused_samples[refusal.value] += 1
-            first_reason = first_reason or refusal
-            seq = peek_seq(body)
-            if seq is None or seq >= NUMBERS_MAX or seq - expected > _UNREADABLE_JUMP_MAX:
-                # which number it was cannot be told: it shows as lost, once the next one comes
-                self._refuse(sender, None, refusal, now)
-                continue
-            refusals.append((seq, refusal))
-            if seq >= expected:
-                if seq > expected:
-                    lane.skip(strand, expected, seq - 1, Refusal.LOST)
-                    counts.lost += seq - expected
-                lane.skip(strand, seq, seq, refusal)
-                strand.next_seq = seq + 1
-        if refusals:
-            self._tell_refused(sender, strand.id, refusals, now)
-        book.arm(strand)
+        for refusal in unreadable:
+            self._refuse(sender, None, refusal, now)
+        if refused:
+            self._tell_refused(sender, strand.id, refused, now)
         return first_reason
 
     def _refuse_all(
@@ -309,7 +214,7 @@ class Uplink:
         """A strand we never knew, of a device without any other here: one of an earlier life, and
         the `reopen` was lost.
         """
-        member = self._seat(sender, message.sanctuary)
+        member = self._voices.seat(sender, message.sanctuary)
         if member is None or message.strand in self._book.ended:
             return
         strands = self._book.voices(member.sanctuary, member.citizen)
@@ -334,68 +239,20 @@ class Uplink:
     def _open(self, sender: Sender, message: client.Open, now: Moment) -> None:
         """A new strand, or the same opening again: a reconnect, or an answer that was lost."""
         name = strand_id(message.record.payload)
-        strand = self._strand(sender, message.sanctuary, name)
+        strand = self._voices.strand(sender, message.sanctuary, name)
         if strand is None:
-            strand = self._open_new(sender, message, name, now)
+            strand = self._voices.new(sender, message.sanctuary, message.record, name=name, now=now)
+            self._voices.open(strand)
         else:
             strand.session, strand.gateway = sender.session, sender.gateway
         opened = client.Opened(message.ref, strand.id, strand.next_seq, strand.next_window)
         self._say(sender, opened)
 
-    def _open_new(self, sender: Sender, message: client.Open, name: bytes, now: Moment) -> Strand:
-        book, settings = self._book, self._book.settings
-        member = self._seat(sender, message.sanctuary)
-        room = self._members.room(message.sanctuary)
-        assert member is not None
-        assert self._registry.city is not None
-        if room is None:
-            raise Refused(Refusal.NO_SUCH_ROOM)
-        if name in book.ended or name in book.strands:
-            raise Refused(Refusal.UNKNOWN_STRAND)
-        try:
-            opening = check_opening(
-                message.record,
-                sanctuary=message.sanctuary,
-                device=sender.device,
-                member=member,
-                identity=self._registry.identities.get(member.citizen),
-                room=room,
-                city=self._registry.city,
-                challenge=book.challenge,
-                skew_ms=settings.skew_ms,
-                now_ms=now.ms,
-            )
-        except Refused as refused:
-            if refused.reason is Refusal.WRONG_CHALLENGE:
-                book.challenge_to(member, reopen=False, now_ms=now.ms)
-            raise
-        if len(book.voices(message.sanctuary, member.citizen)) >= settings.strands_max:
-            raise Refused(Refusal.TOO_MANY_STRANDS)
-        speaker = book.speaker(member.citizen)
-        if not speaker.may_open(self._openings_rate, now.ns):
-            raise Refused(Refusal.TOO_FAST)
-        strand = Strand(
-            name,
-            opening,
-            message.record,
-            slot=slot_of(message.sanctuary),
-            kind=room.policy.kind,
-            refuses_derived=refuses_derived(room.policy.setting),
-            speaker=speaker,
-            session=sender.session,
-            gateway=sender.gateway,
-            order=book.next_order(),
-        )
-        book.open(strand)
-        lane = book.lane_of(strand)
-        lane.add(StrandOpened(lane.row(strand), message.record), len(message.record.payload))
-        return strand
-
     # ── seals ────────────────────────────────────────────────────────────────────────────────────
 
     def _seal(self, sender: Sender, message: client.SealWindow, now: Moment) -> None:
         record = message.record
-        strand = self._strand(sender, message.sanctuary, message.strand)
+        strand = self._voices.strand(sender, message.sanctuary, message.strand)
         if strand is None:
             self._seal_again(sender, message)
             return
@@ -406,19 +263,8 @@ class Uplink:
             self._say(sender, client.Sealed(strand.id, seal.window, strand.last_admitted))
             return
         end = self._checked(strand, seal, record, now)
-        book = self._book
-        lane = book.lane_of(strand)
-        if end > strand.next_seq:
-            lane.skip(strand, strand.next_seq, end - 1, Refusal.LOST)
-            book.counts.lost += end - strand.next_seq
-        strand.take_seal(seal, record, payload_hash, end)
-        lane.add(WindowSealed(lane.row(strand), seal.window, record), len(record.payload) + 70)
-        book.counts.seals += 1
+        self._voices.seal(strand, seal, record, payload_hash=payload_hash, end=end, now=now)
         self._say(sender, client.Sealed(strand.id, seal.window, strand.last_admitted))
-        if seal.flags & SEAL_CLOSING:
-            book.end(strand, "closed", now.ns, total=seal.total)
-        else:
-            book.arm(strand)
 
     def _checked(self, strand: Strand, seal: Seal, record: Signed, now: Moment) -> int:
         """The number after the window's last, of a seal that is good. The signature comes last: it
@@ -430,17 +276,12 @@ class Uplink:
         except Refused:
             if seal.window > strand.next_window:  # one before it was lost
                 book.ask_seal(strand)
-            elif seal.window < strand.next_window and self._is_signed(strand, seal, record):
+            elif seal.window < strand.next_window and self._voices.is_signed(strand, seal, record):
                 book.counts.equivocations += 1
             raise
-        if not self._is_signed(strand, seal, record):
+        if not self._voices.is_signed(strand, seal, record):
             raise Refused(Refusal.BAD_SEAL)
         return end
-
-    def _is_signed(self, strand: Strand, seal: Seal, record: Signed) -> bool:
-        city = self._registry.city
-        assert city is not None
-        return seal.strand == strand.id and verify_record(strand.key, RecordKind.SEAL, city, record)
 
     def _seal_again(self, sender: Sender, message: client.SealWindow) -> None:
         """A closing seal whose answer was lost is answered again; anything else is too late."""
@@ -476,7 +317,7 @@ class Uplink:
 
     # ── answers ──────────────────────────────────────────────────────────────────────────────────
 
-    def _say(self, sender: Sender, message: client.ServerMessage) -> None:
+    def _say(self, sender: Sender, message: client.ServerMessage | WindowTaken) -> None:
         self._book.outbox.say(sender.gateway, sender.session, message)
 
     def _refuse(self, sender: Sender, ref: int | None, reason: Refusal, now: Moment) -> None:
