@@ -31,10 +31,20 @@ from load.plan import (
     Progress,
     Ready,
     Silenced,
+    TurnedAway,
 )
 from shared.client.accounts import Accounts, AccountsReport, GrantsSigned
 from shared.client.connection import Connection, ConnectionEnded
-from shared.client.core import Event, Keyring, Seated, Session, Viewer, WindowJudged, decode_frame
+from shared.client.core import (
+    Declined,
+    Event,
+    Keyring,
+    Seated,
+    Session,
+    Viewer,
+    WindowJudged,
+    decode_frame,
+)
 from shared.client.events import SeatRefused, ViewerMessage
 from shared.contracts.client import (
     Coarse,
@@ -44,6 +54,7 @@ from shared.contracts.client import (
     Snapshot,
     StrandEnded,
 )
+from shared.contracts.refusals import Refusal
 from shared.identifiers import MonotonicNs
 from shared.runtime.clock import monotonic_ns, pause, wall_ms
 
@@ -99,6 +110,7 @@ class Spectator:
             intake=self._intake,
         )
         self.entered = asyncio.Event()
+        self.is_turned_away = False
         self.refused = ""
         self.windows: Counter[str] = Counter()
         self._ticks: dict[bytes, int] = {}
@@ -143,17 +155,28 @@ class Spectator:
                 self.entered.set()
             elif isinstance(event, SeatRefused):
                 self.refused = event.reason
+                if not event.will_retry:
+                    self.turn_away()
+            elif isinstance(event, Declined) and event.reason == Refusal.TOO_MANY_ENROLMENTS:
+                self.refused = event.reason
+                self.turn_away()
             elif isinstance(event, WindowJudged):
                 books = self.accounts.strands.get(event.strand)
                 if books is not None and books.grant.is_known:
                     self.windows[event.state.value] += 1
 
     async def enter(self) -> None:
-        """Connect, enrol, sit down. Raises: TimeoutError."""
+        """Connect, enrol, sit down. Raises: TimeoutError; TurnedAway if it never will sit."""
         self.session.join(self.house.plan.common.sanctuary)
         self.connection.flush()
         async with asyncio.timeout(ENTER_S_MAX):
             await self.entered.wait()
+        if self.is_turned_away:
+            raise TurnedAway
+
+    def turn_away(self) -> None:
+        self.is_turned_away = not self.entered.is_set()
+        self.entered.set()
 
 
 class House:
@@ -251,8 +274,9 @@ class House:
             async with asyncio.TaskGroup() as group:
                 for spectator in self.spectators:
                     group.create_task(enter(spectator))
-        except* TimeoutError:
-            seated = sum(each.entered.is_set() for each in self.spectators)
+        except* (TimeoutError, TurnedAway):
+            place = self.plan.common.sanctuary
+            seated = sum(each.session.has_seat(place) for each in self.spectators)
             refusals = Counter(each.refused for each in self.spectators if each.refused)
             why = ", ".join(refusals) or "no answer"
             total = len(self.spectators)

@@ -11,6 +11,10 @@ from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
 
 
+class TurnedAway(Exception):  # noqa: N818  (an outcome)
+    """Somebody who enters was refused for good: waiting would change nothing."""
+
+
 class Plan(NamedTuple):
     """Common to everyone. `wall_zero_ns`: Unix time minus the monotonic clock, read once, so that a
     sample's stamp is its intended send time on the clock that all processes of a machine share.

@@ -29,10 +29,12 @@ from load.plan import (
     SpeakersPlan,
     SpeakersReport,
     Stop,
+    TurnedAway,
 )
 from load.recordings import Cue, cues
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import (
+    Declined,
     Event,
     Interrupted,
     Keyring,
@@ -47,6 +49,7 @@ from shared.client.core import (
     WindowTaken,
 )
 from shared.contracts.records import Tier
+from shared.contracts.refusals import Refusal
 from shared.contracts.sample import Provenance
 from shared.identifiers import MonotonicNs, WallMs
 from shared.runtime.clock import monotonic_ns, wall_ms
@@ -73,6 +76,7 @@ class Person:
         self.report = PersonReport(name, b"", tier)
         self.writers: dict[bytes, StrandWriter] = {}
         self.refused = ""
+        self.is_turned_away = False
         self.acted_ns = self.recorded_ns = 0
         self.changed = asyncio.Event()
         self.signed_ns = 0
@@ -94,8 +98,10 @@ class Person:
                     self.report.interrupted += 1
                 case SeatRefused():
                     self.refused = event.reason
-                case RecordDeclined():
+                    self.is_turned_away = not event.will_retry
+                case RecordDeclined() | Declined(reason=Refusal.TOO_MANY_ENROLMENTS):
                     self.refused = event.reason
+                    self.is_turned_away = True
                 case RecordActed():
                     self.acted_ns = now_ns
                 case RecordDurable():
@@ -116,6 +122,12 @@ class Person:
             self.changed.clear()
             await self.changed.wait()
 
+    async def _until_let_in(self, met: Callable[[], bool]) -> None:
+        """Raises: TurnedAway."""
+        await self.until(lambda: met() or self.is_turned_away)
+        if not met():
+            raise TurnedAway
+
     def sign(self, tier: Tier) -> None:
         """A grant, or for WITHHELD a withdrawal. The audience's books hear of it first."""
         session, sanctuary = self.session, self.troupe.plan.common.sanctuary
@@ -131,20 +143,20 @@ class Person:
         self.connection.flush()
 
     async def enter(self) -> None:
-        """Enrol, grant, join, open a strand. Raises: TimeoutError."""
+        """Enrol, grant, join, open a strand. Raises: TimeoutError, TurnedAway."""
         async with asyncio.timeout(ENTER_S_MAX):
-            await self.until(lambda: self.session.is_ready)
+            await self._until_let_in(lambda: self.session.is_ready)
             assert self.session.citizen is not None
             self.report.citizen = self.session.citizen
             # the audience's books know everyone of ours, those who grant nothing too
             self.troupe.tell(GrantSigned(self.session.citizen, Tier.WITHHELD, monotonic_ns()))
             if self.tier is not Tier.WITHHELD:
                 self.sign(self.tier)
-                await self.until(lambda: not self.session.chain.in_flight)
+                await self._until_let_in(lambda: not self.session.chain.in_flight)
             sanctuary = self.troupe.plan.common.sanctuary
             self.session.join(sanctuary, speak=True, name=self.report.person)
             self.connection.flush()
-            await self.until(lambda: self.session.can_feel(sanctuary))
+            await self._until_let_in(lambda: self.session.can_feel(sanctuary))
 
     def finish(self) -> PersonReport:
         report = self.report
@@ -207,7 +219,7 @@ class Troupe:
             async with asyncio.TaskGroup() as group:
                 for person in self.people:
                     group.create_task(person.enter())
-        except* TimeoutError:
+        except* (TimeoutError, TurnedAway):
             pass  # said below, in words
         sanctuary = self.plan.common.sanctuary
         total = len(self.people)

@@ -183,6 +183,17 @@ def test_a_city_or_a_room_that_is_not_there_is_told_before_the_crowd_comes(
         assert not out
 
 
+@pytest.mark.timeout(90)
+def test_people_who_may_not_speak_are_told_at_once(shared_city: RunningCity) -> None:
+    process = start(
+        shared_city.url, SHIPPED, "--json", "--sanctuary", "open-stage", "--viewers", "1"
+    )
+    out, err = process.communicate(timeout=45)  # above a minute, if they waited for a voice
+    assert process.returncode == 2, err
+    assert "0 of 3 people could speak: not invited" in err
+    assert not out
+
+
 def test_what_cannot_be_played_is_one_line_and_status_two(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("clip,t,valence,arousal\nV1,0,5,99\n")
     for directory, url, part in (
