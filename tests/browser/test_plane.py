@@ -16,8 +16,8 @@ PLANE = ROOT / "services/gateway/page/plane"
 NODE_TESTS = sorted((ROOT / "tests/browser/plane").glob("*.test.js"))
 SHELLS = {"plane.js", "pad.js"}
 """Who may read the clock, wait, or ask for a frame."""
-PAINTERS = {"ground.js", "others.js", "you.js", "shapes.js", "tokens.js", "mirror.js"}
-"""Who may know of a canvas. The rest runs anywhere."""
+PAINTERS = {"shapes.js", "tokens.js"}
+"""Who may make canvases and paths, or read styles. Everybody else is given what it draws on."""
 LINES_MAX = 300
 
 

@@ -199,9 +199,11 @@ test("a voice that closed fades, one that broke off waits hollow for ten seconds
 test("a snapshot is all there is: who is not in it is not seen", () => {
   shown(ADA, T0, feeling(0));
   shown(BOB, T0, feeling(0));
+  shown("02".repeat(16), T0, feeling(0), "cc".repeat(32));
+  crowd.see({ type: "ended", strand: "cc".repeat(32), citizen: "02".repeat(16), reason: "interrupted" }, T0);
   cell("p1", 3);
   cell("p2", 4);
-  snapshot([OF[BOB]], ["p2"]);
+  snapshot([OF[BOB], "cc".repeat(32)], ["p2"]);
   crowd.advance(T0);
   assert.deepEqual([...crowd.marks.keys()], [BOB]);
   assert.deepEqual(seats(), [[4, 0]]);

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { chooseNamed, placeLabel, Taken } from "../../../services/gateway/page/plane/labels.js";
-import { radiusOf, seatAt, seatsOf } from "../../../services/gateway/page/plane/others.js";
+import { radiusOf } from "../../../services/gateway/page/plane/others.js";
+import { seatAt, seatsOf } from "../../../services/gateway/page/plane/seats.js";
 
 const SIZE = { width: 500, height: 500 };
 const TEXT = { width: 60, height: 16 };

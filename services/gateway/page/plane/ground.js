@@ -1,6 +1,7 @@
 /** The ground: the grid, whose cells are those of `coarse`, and the words at its edges. */
 
 import { GRID, PAD_PX } from "./feeling.js";
+import { fontOf } from "./lettering.js";
 
 /**
  * @param {CanvasRenderingContext2D} context cleared, in CSS pixels
@@ -35,7 +36,7 @@ export function drawGround(context, size, tokens) {
 }
 
 function drawWords(context, { width, height }, tokens) {
-  context.font = `500 ${tokens.textPx}px system-ui, sans-serif`;
+  context.font = fontOf(tokens);
   context.fillStyle = tokens.ink2;
   context.textAlign = "center";
   context.textBaseline = "middle";

@@ -214,7 +214,6 @@ export class Mark {
 
   /** Take away strands that a snapshot no longer shows. @returns {boolean} whether none is left */
   keep(strands) {
-    if (this.leavesMs !== null) return false;
     for (const strand of this.#strands.keys()) if (!strands.has(strand)) this.#strands.delete(strand);
     return this.#strands.size === 0;
   }

@@ -1,8 +1,9 @@
 /** Everybody but oneself: tiles on their seats, marks with trail, rim and name. */
 
-import { FADE_MS, progress } from "./mark.js";
-import { GRID, PAD_PX, xOf, yOf } from "./feeling.js";
+import { PAD_PX, xOf, yOf } from "./feeling.js";
 import { chooseNamed, MANY, placeLabel, Taken } from "./labels.js";
+import { fontOf, writeOver } from "./lettering.js";
+import { drawTiles, seatAt, SEAT_PX, seatsOf, TILE_PX } from "./seats.js";
 import { flower } from "./shapes.js";
 import { shade } from "./tokens.js";
 
@@ -15,11 +16,8 @@ const MANY_SCALE = 0.64;
 /** From the outline's radius to the rim's. */
 const RIM = 1.36;
 const TRAIL_POINTS_MANY = 14;
-const TILE_PX = 10;
-const SEAT_PX = 13;
-/** From a cell's edges to the first seat. */
-const SEAT_INSET_PX = 6;
 const TICK_PX = 5;
+const NOTHING_TAKEN = new Taken();
 
 /** How wide a mark is drawn. @param {import("./feeling.js").Size} size */
 export function radiusOf({ width }, people) {
@@ -100,18 +98,21 @@ export class Others {
     for (const citizen of this.#sides.keys()) {
       if (!this.#named.has(citizen)) this.#sides.delete(citizen);
     }
-    context.font = `500 ${tokens.textPx}px system-ui, sans-serif`;
+    context.font = fontOf(tokens);
     context.textAlign = "left";
     context.textBaseline = "middle";
     context.lineJoin = "round";
-    for (const mark of marks) {
-      const text = this.#named.has(mark.citizen) || mark.isFalse ? labelOf(mark) : "";
+    // that a seal is false is said in any case, so it chooses its place first
+    const wanted = marks.filter((mark) => mark.isFalse || this.#named.has(mark.citizen))
+      .sort((one, other) => other.isFalse - one.isFalse);
+    for (const mark of wanted) {
+      const text = labelOf(mark);
       if (text === "") continue;
       const [x, y] = [xOf(mark.shownValence, size), yOf(mark.shownArousal, size)];
       const box = { width: this.#widthOf(context, text), height: tokens.textPx * 1.35 };
-      const place = placeLabel(
-        this.#taken, { x, y, reach: radius * RIM }, box, size, this.#sides.get(mark.citizen),
-      );
+      const at = { x, y, reach: radius * RIM };
+      const place = placeLabel(this.#taken, at, box, size, this.#sides.get(mark.citizen))
+        ?? (mark.isFalse ? placeLabel(NOTHING_TAKEN, at, box, size) : null);
       if (place === null) continue;
       this.#sides.set(mark.citizen, place.side);
       this.#taken.claim(place.left, place.top, box.width, box.height);
@@ -135,15 +136,6 @@ export class Others {
 function labelOf(mark) {
   if (mark.isFalse) return mark.name === "" ? "seal is false" : `${mark.name} · seal is false`;
   return mark.name;
-}
-
-/** Text with the plane's colour around it, so that it is read over grid and trails. */
-export function writeOver(context, tokens, text, x, y, colour) {
-  context.lineWidth = 4;
-  context.strokeStyle = tokens.plane;
-  context.strokeText(text, x, y);
-  context.fillStyle = colour;
-  context.fillText(text, x, y);
 }
 
 // ── marks ─────────────────────────────────────────────────────────────────────────────────────────
@@ -212,8 +204,11 @@ function drawTrail(context, { size, tokens, nowMs }, mark, points) {
     const toY = yOf(isHead ? mark.shownArousal : trail.arousal(i), size);
     const age = (i - first) / (last - first);
     context.globalAlpha = alpha * (0.12 + 0.6 * age);
-    if (trail.isBroken(i)) drawGap(context, fromX, fromY, toX, toY);
-    else {
+    if (trail.isBroken(i)) {
+      drawGap(context, [fromX, fromY], [toX, toY], {
+        hasBefore: i - 1 > first && !trail.isBroken(i - 1), hasAfter: i === last || !trail.isBroken(i + 1),
+      });
+    } else {
       context.lineWidth = 0.8 + 2 * age;
       context.beginPath();
       context.moveTo(fromX, fromY);
@@ -225,72 +220,19 @@ function drawTrail(context, { size, tokens, nowMs }, mark, points) {
   context.setLineDash([]);
 }
 
-/** A tick across each end of what is missing. */
-function drawGap(context, fromX, fromY, toX, toY) {
+/** A tick across each end of what is missing, where a trail ends there. */
+function drawGap(context, [fromX, fromY], [toX, toY], { hasBefore, hasAfter }) {
   const across = Math.atan2(toY - fromY, toX - fromX) + Math.PI / 2;
   const [dx, dy] = [TICK_PX * Math.cos(across), TICK_PX * Math.sin(across)];
   const { globalAlpha } = context;
   context.globalAlpha = Math.max(globalAlpha, 0.9);
   context.lineWidth = 1.5;
   context.beginPath();
-  for (const [x, y] of [[fromX, fromY], [toX, toY]]) {
+  for (const [x, y, isEnd] of [[fromX, fromY, hasBefore], [toX, toY, hasAfter]]) {
+    if (!isEnd) continue;
     context.moveTo(x - dx, y - dy);
     context.lineTo(x + dx, y + dy);
   }
   context.stroke();
   context.globalAlpha = globalAlpha;
-}
-
-// ── tiles ─────────────────────────────────────────────────────────────────────────────────────────
-
-/** How many seats a cell has. @param {import("./feeling.js").Size} size */
-export function seatsOf({ width }) {
-  const cell = (width - 2 * PAD_PX) / GRID;
-  return Math.max(1, Math.floor((cell - SEAT_INSET_PX) / SEAT_PX));
-}
-
-/** The middle of a seat along the lower edge of its cell. */
-export function seatAt(cell, seat, { width, height }) {
-  const [column, row] = [cell % GRID, Math.floor(cell / GRID)];
-  const left = PAD_PX + (column / GRID) * (width - 2 * PAD_PX);
-  const bottom = height - PAD_PX - (row / GRID) * (height - 2 * PAD_PX);
-  return [left + SEAT_INSET_PX + SEAT_PX * seat + TILE_PX / 2, bottom - SEAT_INSET_PX - TILE_PX / 2];
-}
-
-function drawTiles(context, scene, isHollow) {
-  const { crowd, size, nowMs, isStill } = scene;
-  const seats = seatsOf(size);
-  for (const tile of crowd.tiles) {
-    const part = isStill ? 1 : progress(tile.changedMs, nowMs, FADE_MS);
-    if (part < 1) drawTile(context, scene, tile.fromCell, tile.fromSeat, 1 - part, { seats, isHollow });
-    drawTile(context, scene, tile.cell, tile.seat, part, { seats, isHollow });
-  }
-  drawRest(context, scene, seats);
-}
-
-function drawTile(context, { crowd, size, tokens }, cell, seat, alpha, { seats, isHollow }) {
-  // where seats run out the last one says how many more there are
-  const last = cell >= 0 && crowd.tiles.counts[cell] > seats ? seats - 1 : seats;
-  if (cell < 0 || seat >= last) return;
-  const [x, y] = seatAt(cell, seat, size);
-  context.globalAlpha = alpha;
-  context.fillStyle = shade(tokens, (((cell % GRID) + 0.5) / GRID) * 2000 - 1000);
-  context.strokeStyle = tokens.ink;
-  context.lineWidth = 1;
-  context.beginPath();
-  context.roundRect(x - TILE_PX / 2 + 0.5, y - TILE_PX / 2 + 0.5, TILE_PX - 1, TILE_PX - 1, 2.5);
-  if (!isHollow) context.fill();
-  context.stroke();
-}
-
-function drawRest(context, { crowd, size, tokens }, seats) {
-  context.globalAlpha = 1;
-  context.font = `600 ${tokens.textPx * 0.85}px system-ui, sans-serif`;
-  context.textAlign = "left";
-  context.textBaseline = "middle";
-  crowd.tiles.counts.forEach((count, cell) => {
-    if (count <= seats) return;
-    const [x, y] = seatAt(cell, seats - 1, size);
-    writeOver(context, tokens, `+${count - seats + 1}`, x - TILE_PX / 2, y, tokens.ink);
-  });
 }

@@ -27,6 +27,7 @@ export class Plane {
   #contexts = {};
   #dirty = { ground: true, others: true, you: true };
   #size = { width: 0, height: 0 };
+  #ratio = 0;
   #tokens = null;
   #own = NOBODY;
   #followed = new Set();
@@ -43,6 +44,7 @@ export class Plane {
   };
   #resized = new ResizeObserver(() => this.#fit());
   #retheme = () => this.retheme();
+  #refit = () => this.#fit();
 
   /**
    * @param {HTMLElement} figure gets the canvases; its size is the plane's
@@ -63,6 +65,7 @@ export class Plane {
     }
     for (const query of Object.values(this.#media)) query.addEventListener("change", this.#retheme);
     this.#resized.observe(figure);
+    addEventListener("resize", this.#refit); // a zoom changes the ratio, and perhaps nothing else
     this.#fit();
   }
 
@@ -127,6 +130,7 @@ export class Plane {
     cancelAnimationFrame(this.#frame);
     clearTimeout(this.#timer);
     this.#resized.disconnect();
+    removeEventListener("resize", this.#refit);
     for (const query of Object.values(this.#media)) query.removeEventListener("change", this.#retheme);
     for (const { canvas } of Object.values(this.#contexts)) canvas.remove();
   }
@@ -134,6 +138,9 @@ export class Plane {
   #fit() {
     const { clientWidth: width, clientHeight: height } = this.#figure;
     const ratio = Math.min(devicePixelRatio || 1, RATIO_MAX);
+    const isSame = width === this.#size.width && height === this.#size.height && ratio === this.#ratio;
+    if (isSame) return;
+    this.#ratio = ratio;
     this.#size = { width, height };
     for (const context of Object.values(this.#contexts)) {
       context.canvas.width = Math.round(width * ratio);
@@ -150,7 +157,8 @@ export class Plane {
 
   #wake(waitMs) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#mark("others"), waitMs);
+    // a timer may be early by a fraction of a millisecond, and would then draw twice
+    this.#timer = setTimeout(() => this.#mark("others"), Math.ceil(waitMs) + 1);
   }
 
   #draw() {

@@ -1,7 +1,7 @@
 /** One's own mark: it follows the hand; a thin circle is where the city last said it has one. */
 
 import { xOf, yOf } from "./feeling.js";
-import { writeOver } from "./others.js";
+import { fontOf, writeOver } from "./lettering.js";
 import { flower } from "./shapes.js";
 import { shade } from "./tokens.js";
 import { Trail } from "./trail.js";
@@ -169,7 +169,7 @@ export function coverOf(own, size, tokens) {
 function drawWord(context, own, size, tokens, colour) {
   const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
   const text = wordOf(own);
-  context.font = `600 ${tokens.textPx * 1.08}px system-ui, sans-serif`;
+  context.font = fontOf(tokens, { weight: 600, scale: 1.08 });
   context.textBaseline = "middle";
   context.textAlign = "left";
   context.lineJoin = "round";
