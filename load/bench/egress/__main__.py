@@ -23,16 +23,18 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nats
 import uvloop
 
 from load.bench.egress import citizens, peers
-from load.bench.egress.ingest import StandIn
+from load.bench.egress.bus import SUBJECT, Payload, connected
+from load.bench.egress.ingest import INSTANCE, StandIn
 from load.bench.egress.schedule import MESSAGE_BYTES, Schedule, payload, publish, until
 from load.bench.own_city import starting_city
+from shared.bus import Bus
 from shared.contracts.records import Tier
 from shared.identifiers import sanctuary_of_slug
 from shared.runtime.clock import monotonic_ns
@@ -90,11 +92,14 @@ def planned(case: Case, seconds: float, *, ahead_s: float) -> Schedule:
 @contextlib.asynccontextmanager
 async def city(case: Case, seconds: float) -> AsyncIterator[Target]:
     """The whole of it but ingest: registry, sanctuary, fanout, gateway."""
-    with starting_city(SERVICES_BUT_INGEST, HERE / "rooms.toml") as starting:
+    async with contextlib.AsyncExitStack() as stack:
+        starting = stack.enter_context(starting_city(SERVICES_BUT_INGEST, HERE / "rooms.toml"))
         running = await asyncio.to_thread(starting.running)
         room = sanctuary_of_slug(ROOM)
         # fanout is not ready before it knows what is open
-        stand_in = await StandIn.start(running.nats, Path(running.keys), room)
+        seed = Path(running.keys) / f"{INSTANCE}.nk"
+        bus = await stack.enter_async_context(connected(INSTANCE, running.nats, seed=seed))
+        stand_in = await StandIn.start(bus, room)
         running = await asyncio.to_thread(starting.wait_ready)
         assert running.url is not None
         speakers = await citizens.seat(running.url, room, SPEAKERS)
@@ -124,10 +129,10 @@ async def nats_server(case: Case, seconds: float) -> AsyncIterator[Target]:
         sockets = citizens.peer_sockets(
             websocket_port, case.viewers, first=[citizens.client_frame(hello)]
         )
-        async with await nats.connect(f"nats://127.0.0.1:{port}") as connection:
+        async with connected("bench", f"nats://127.0.0.1:{port}") as bus:
             yield Target(
                 [each.fileno() for each in sockets],
-                Sayer(connection).say,
+                partial(say, bus),
                 {"nats": process.pid},
                 planned(case, seconds, ahead_s=1.0),
             )
@@ -141,10 +146,10 @@ def library(name: str) -> Callable[[Case, float], contextlib.AbstractAsyncContex
             peers.library(name, nats_port) as (process, port),
         ):
             sockets = citizens.peer_sockets(port, case.viewers)
-            async with await nats.connect(f"nats://127.0.0.1:{nats_port}") as connection:
+            async with connected("bench", f"nats://127.0.0.1:{nats_port}") as bus:
                 yield Target(
                     [each.fileno() for each in sockets],
-                    Sayer(connection).say,
+                    partial(say, bus),
                     {name: process.pid},
                     planned(case, seconds, ahead_s=1.0),
                 )
@@ -165,19 +170,9 @@ async def floor(case: Case, seconds: float) -> AsyncIterator[Target]:
             yield Target([s.fileno() for s in sockets], None, {"floor": process.pid}, schedule)
 
 
-class Sayer:
-    """Publishes as nats-py does, with a flush of its buffer every turn of the loop."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self._sending: set[asyncio.Task[None]] = set()
-
-    def say(self, _number: int, due_ns: int) -> None:
-        task = asyncio.get_running_loop().create_task(
-            self._connection.publish(peers.SUBJECT, payload(due_ns))
-        )
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+def say(bus: Bus, _number: int, due_ns: int) -> None:
+    """A peer's sample."""
+    bus.publish(SUBJECT, Payload(payload(due_ns)))
 
 
 async def measure(case: Case, target: Target, sink_program: Path) -> dict[str, Any]:
@@ -266,6 +261,13 @@ async def play(server: str, case: Case, seconds: float, sink_program: Path) -> d
         return await measure(case, target, sink_program)
 
 
+def why(error: Exception) -> str:
+    """The first reason, of many that are alike."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
 def line(server: str, row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{server:12} {row['error']}"
@@ -297,8 +299,8 @@ def main() -> int:
             for server in servers:
                 try:
                     row = uvloop.run(play(server, case, arguments.seconds, sink_program))
-                except (OSError, TimeoutError, KeyError) as error:
-                    row = {"error": f"{type(error).__name__}: {error}"}
+                except (OSError, TimeoutError, ExceptionGroup) as error:
+                    row = {"error": why(error)}
                 rows.setdefault(text, {})[server] = row
                 print(line(server, row), file=sys.stderr, flush=True)
     print(json.dumps({"cases": rows}))

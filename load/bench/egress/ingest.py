@@ -7,7 +7,6 @@ does is measured elsewhere (`load.bench.admission`).
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from load.bench.egress.citizens import Citizen
@@ -46,8 +45,7 @@ class StandIn:
         self._next_seq: list[int] = []
 
     @classmethod
-    async def start(cls, nats_url: str, keys: Path, sanctuary: bytes) -> StandIn:
-        bus = await Bus.connect(INSTANCE, nats_url, seed=keys / f"{INSTANCE}.nk")
+    async def start(cls, bus: Bus, sanctuary: bytes) -> StandIn:
         this = cls(bus, sanctuary)
         for slot in range(SLOTS):
             ask = subjects.ask(subjects.INGEST, slot)

@@ -5,13 +5,13 @@ python -m load.bench.egress.peer_uwebsockets PORT NATS_PORT
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import Any
 
-import nats
 import socketify
 
-SUBJECT = "samples"
+from load.bench.egress.bus import SUBJECT, Payload, connected
 
 
 def main() -> None:
@@ -23,15 +23,15 @@ def main() -> None:
 
     app.ws("/*", {"compression": socketify.CompressOptions.DISABLED, "open": opened})
 
+    def received(_subject: str, sample: Payload, _reply: str | None) -> None:
+        app.publish(SUBJECT, sample.body, socketify.OpCode.BINARY)
+
     async def listen() -> None:
-        connection = await nats.connect(f"nats://127.0.0.1:{nats_port}")
+        async with connected("peer", f"nats://127.0.0.1:{nats_port}") as bus:
+            await bus.subscribe(SUBJECT, Payload, received)
+            await asyncio.get_running_loop().create_future()
 
-        async def received(message: Any) -> None:
-            app.publish(SUBJECT, message.data, socketify.OpCode.BINARY)
-
-        await connection.subscribe(SUBJECT, cb=received)
-
-    app.on_start(listen)
+    app.loop.create_background_task(listen)
     app.listen({"port": port, "host": "127.0.0.1"}, lambda _config: None)
     app.run()
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Any
 
-import nats
 import uvloop
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-SUBJECT = "samples"
+from load.bench.egress.bus import SUBJECT, Payload, connected
 
 
 async def run(port: int, nats_port: int) -> None:
@@ -26,12 +24,14 @@ async def run(port: int, nats_port: int) -> None:
         finally:
             everybody.discard(connection)
 
-    async def received(message: Any) -> None:
-        broadcast(everybody, message.data)
+    def received(_subject: str, sample: Payload, _reply: str | None) -> None:
+        broadcast(everybody, sample.body)
 
-    nats_connection = await nats.connect(f"nats://127.0.0.1:{nats_port}")
-    async with serve(viewer, "127.0.0.1", port, compression=None):
-        await nats_connection.subscribe(SUBJECT, cb=received)
+    async with (
+        connected("peer", f"nats://127.0.0.1:{nats_port}") as bus,
+        serve(viewer, "127.0.0.1", port, compression=None),
+    ):
+        await bus.subscribe(SUBJECT, Payload, received)
         await asyncio.get_running_loop().create_future()
 
 

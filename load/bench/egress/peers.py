@@ -20,7 +20,6 @@ from pathlib import Path
 
 from shared.bus.server import find_binary
 
-SUBJECT = "samples"
 STARTED_S_MAX = 20.0
 
 
