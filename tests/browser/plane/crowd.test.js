@@ -25,8 +25,8 @@ function says(citizen, sample, nowMs, strand = OF[citizen]) {
   crowd.see({ type: "sample", strand, citizen, sample }, nowMs);
 }
 
-function judged(citizen, state, nowMs, strand = OF[citizen]) {
-  crowd.see({ type: "window", strand, citizen, window: 0, first: 0, last: 0, state }, nowMs);
+function judged(citizen, state, nowMs, strand = OF[citizen], first = 0) {
+  crowd.see({ type: "window", strand, citizen, window: 0, first, last: first, state }, nowMs);
 }
 
 const snapshot = (strands, pseudonyms = []) => crowd.see({ type: "snapshot", strands, pseudonyms }, T0);
@@ -135,6 +135,25 @@ test("what is incomplete is shown as long as its break is in the trail", () => {
   assert.equal(sealOf(ADA, T0 + 19_999), "incomplete");
   assert.equal(crowd.advance(T0 + 19_000).wakeMs, T0 + 20_000);
   assert.equal(sealOf(ADA, T0 + 20_000), "verified");
+});
+
+test("a window that began before one came is not for that incomplete; a loss in it is", () => {
+  shown(ADA, T0, feeling(7));
+  says(ADA, feeling(8), T0 + 100);
+  judged(ADA, "incomplete", T0 + 200, OF[ADA], 4);
+  assert.equal(sealOf(ADA, T0 + 200), "pending");
+  shown(BOB, T0, feeling(7));
+  says(BOB, feeling(9), T0 + 100);
+  judged(BOB, "incomplete", T0 + 200, OF[BOB], 4);
+  assert.equal(sealOf(BOB, T0 + 200), "incomplete");
+});
+
+test("a window whose first number was lost is incomplete", () => {
+  shown(ADA);
+  crowd.see({ type: "skipped", strand: OF[ADA], citizen: ADA, first: 0, last: 0, reason: "lost" }, T0);
+  says(ADA, feeling(1), T0);
+  judged(ADA, "incomplete", T0);
+  assert.equal(sealOf(ADA, T0), "incomplete");
 });
 
 test("a false seal freezes mark and trail, and stays false on that strand", () => {

@@ -106,11 +106,12 @@ export class Crowd {
     }
   }
 
-  window({ strand, citizen, state }, nowMs) {
+  window(event, nowMs) {
+    const { strand, citizen } = event;
     const mark = this.marks.get(citizen);
     if (mark === undefined) return;
     const before = mark.seal(nowMs);
-    mark.judge(strand, state, nowMs);
+    mark.judge(strand, event, nowMs);
     if (mark.seal(nowMs) !== before) this.#changed(Change.AT_ONCE);
   }
 

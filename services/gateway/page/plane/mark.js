@@ -45,7 +45,10 @@ export class Mark {
   falseMs = null;
   /** From when on the mark fades away; in the future while it is held hollow. */
   leavesMs = null;
-  /** @type {Map<string, {lastSeq: number|null, isFalse: boolean}>} open strands, by hexadecimal id */
+  /**
+   * Open strands by hexadecimal id: the first number seen, the newest, the newest that is missing.
+   * @type {Map<string, {firstSeq: number|null, lastSeq: number|null, missedSeq: number, isFalse: boolean}>}
+   */
   #strands = new Map();
   #seal = "pending";
   #incompleteMs = -Infinity;
@@ -92,7 +95,7 @@ export class Mark {
     this.name = plainText(name) || this.name;
     if (this.#strands.has(strand)) return;
     this.#isBroken ||= this.hasPlace;
-    this.#strands.set(strand, { lastSeq: null, isFalse: false });
+    this.#strands.set(strand, { firstSeq: null, lastSeq: null, missedSeq: -1, isFalse: false });
   }
 
   /**
@@ -107,8 +110,9 @@ export class Mark {
     const { lastSeq } = of;
     if (lastSeq !== null && sample.seq <= lastSeq) return false;
     if (lastSeq !== null && sample.seq > lastSeq + 1) {
-      this.#miss(sample.seq - lastSeq - 1, null);
+      this.#miss(of, lastSeq + 1, sample.seq - 1, null);
     }
+    of.firstSeq ??= sample.seq;
     of.lastSeq = sample.seq;
     if (this.isFalse) return false; // what may be another's moves nobody's mark
     const hadTrail = this.trail.from(nowMs) < this.trail.length - 1;
@@ -163,12 +167,13 @@ export class Mark {
   skip(strand, first, last, reason) {
     const of = this.#strands.get(strand);
     if (of === undefined || (of.lastSeq !== null && last <= of.lastSeq)) return;
-    this.#miss(last - Math.max(first, (of.lastSeq ?? -1) + 1) + 1, reason);
+    this.#miss(of, Math.max(first, (of.lastSeq ?? -1) + 1), last, reason);
     of.lastSeq = last;
   }
 
-  #miss(count, reason) {
-    this.missing += count;
+  #miss(of, first, last, reason) {
+    of.missedSeq = last;
+    this.missing += last - first + 1;
     this.missingReason = reason;
     this.#isBroken = this.hasPlace;
   }
@@ -179,8 +184,10 @@ export class Mark {
   }
 
   /** What a seal, or the want of one, says of a window. */
-  judge(strand, state, nowMs) {
+  judge(strand, { first, state }, nowMs) {
     const of = this.#strands.get(strand);
+    // it began before one was there, and nothing of it was lost: the next window will tell
+    if (state === "incomplete" && first < of?.firstSeq && of.missedSeq < first) return;
     if (of !== undefined && state === "false") of.isFalse = true;
     if (state === "false") this.falseMs ??= nowMs;
     else this.#seal = state;
