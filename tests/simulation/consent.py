@@ -34,6 +34,11 @@ class Allowed:
         """Whether time alone may change what this allows."""
         return any(until is not None for _, until in (*self.scopes.values(), *self.limits.values()))
 
+    def moments(self, from_ms: int, to_ms: int) -> list[int]:
+        """Times at which everything is met that this allows between the two."""
+        ends = [until for _, until in (*self.scopes.values(), *self.limits.values())]
+        return [from_ms, to_ms, *(end for end in ends if end is not None and from_ms < end < to_ms)]
+
     def after(self, record: ConsentRecord) -> Allowed:
         scopes, limits = dict(self.scopes), dict(self.limits)
         if isinstance(record, Grant):

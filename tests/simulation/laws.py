@@ -32,6 +32,11 @@ from tests.simulation.screen import StrandSeen, seq_of
 
 COARSE_RETURNS_NS = 12_000_000_000
 """Coarse begins again 10 s after a narrowing, on the room's tick."""
+LATE_MS = 1_500
+"""An expiry acts by fanout's own timer: what was on its way to a socket for longer than 1 s, and
+0.5 s of bus, is late."""
+TRANSIT_MS = 400
+"""From a publication to its receiver the bus takes at most 150 ms, and as long again if it repeats."""
 OfStrand = SampleShown | SealShown | Skipped | StrandEnded
 """What a connection may get of a strand only while it is shown."""
 
@@ -95,6 +100,37 @@ class LiveGrant(Law):
                 f"{self.oracle.name(sanctuary)} to {connection}: {tier.name}, lawful is "
                 f"{Tier(lawful).name} (recorded {chain.recorded}, acted {chain.acted}, seated "
                 f"{(connection.session, sanctuary) in self.oracle.seats})"
+            )
+
+
+class StaysUnsaid(Law):
+    name = "what was said out of somebody's sight stays out of it"
+
+    def __init__(self, oracle: Oracle, fanout_now_ms: Callable[[bytes], int]) -> None:
+        super().__init__(oracle)
+        self._fanout_now_ms = fanout_now_ms
+
+    def writes(self, connection: Connection, message: ServerMessage) -> None:
+        """Fresh bytes are for `LiveGrant`; what is older must have been meant for them in its time."""
+        if not isinstance(message, SampleShown | StrandShown) or message.body is None:
+            return
+        said = self.oracle.said.get(message.body)
+        if said is None:
+            raise self.broken(f"{connection} is shown a sample that ingest never published")
+        said_ns, citizen, sanctuary = said
+        if self.oracle.now_ns - said_ns <= TRANSIT_MS * 1_000_000:
+            return
+        meant = self.oracle.tier_meant(
+            connection,
+            message.body,
+            late_ms=TRANSIT_MS,
+            fanout_now_ms=self._fanout_now_ms(sanctuary),
+        )
+        if meant < Tier.FULL:
+            raise self.broken(
+                f"{type(message).__name__} to {connection} with a sample of "
+                f"{self.oracle.name(citizen)} from {said_ns / 1e9:.4f} s, when "
+                f"{Tier(meant).name} was the most"
             )
 
 

@@ -95,6 +95,13 @@ def _nothing_is_announced(skip: Any) -> Any:
     return skipped
 
 
+def _no_lift_is_noted(_: Any) -> Any:
+    def noted(self: Presence, *_: object) -> None:
+        """Whoever may see again is shown what the others hold."""
+
+    return noted
+
+
 def _without_seal(strand: Any) -> Any:
     def shown(self: View, of: Any) -> bytes:
         seal: Signed | None = of.seal
@@ -127,6 +134,9 @@ MUTANTS: dict[str, Mutant] = {
     "no signature reaches anyone without a live grant": _mutant(
         Consent, "_fold", _only_the_recorded_state
     ),
+    "what was said out of somebody's sight stays out of it": _mutant(
+        Presence, "_note_lifts", _no_lift_is_noted
+    ),
     "nothing after struck": _mutant(Presence, "aim", _aims_where_it_aimed),
     "order within a strand": _mutant(Room, "settle", _no_barrier),
     "no sample admitted twice": _mutant(Lane, "flush", _some_batches_again),
@@ -140,6 +150,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
 }
 """Law → the mutant that breaks it: in order, a fanout that waits for the registry before it narrows;
-one that strikes and goes on; one that lets people in ahead of what waits; an ingest that sends a batch
-again under a new number; a gateway that carries repeated batches out; an ingest that announces no
-loss; a snapshot without its seal; a replica that passes over holes."""
+one that shows a person what was said while it was excepted; one that strikes and goes on; one that
+lets people in ahead of what waits; an ingest that sends a batch again under a new number; a gateway
+that carries repeated batches out; an ingest that announces no loss; a snapshot without its seal; a
+replica that passes over holes."""

@@ -74,6 +74,16 @@ class Connection:
 
 
 @dataclass(slots=True)
+class Reign:
+    """A consent state and the time in which it might be applied."""
+
+    state: Allowed
+    from_ns: int
+    until_ns: int | None = None
+    """When a later record had been acted on everywhere; None: not yet."""
+
+
+@dataclass(slots=True)
 class Chain:
     """One citizen's consent: the states after each recorded record, and how far they are dead."""
 
@@ -84,6 +94,8 @@ class Chain:
     acted_payload: bytes = b""
     acted_state: Allowed | None = None
     """The state after the acted record, when the registry has not recorded it yet."""
+    reigns: list[Reign] = field(default_factory=lambda: [Reign(NOTHING, 0)])
+    """Of the states in `states`, and behind them of others that were acted on."""
     limits: int = 0
 
     @property
@@ -128,6 +140,8 @@ class Oracle:
         """How many records the disk holds, by subject."""
         self.narrowed_ns: dict[bytes, int] = {}
         """When each citizen's last record was recorded or acted on."""
+        self.said: dict[bytes, tuple[int, bytes, bytes]] = {}
+        """Body → when ingest published it, its citizen, its sanctuary."""
         self.endings: set[str] = set()
         """In which ways strands have ended."""
         self.now_ns = 0
@@ -189,10 +203,15 @@ class Oracle:
                 f"{chain.recorded}",
             )
         chain.states.append(chain.states[-1].after(record))
+        chain.reigns.insert(chain.recorded, Reign(chain.states[-1], self.now_ns))
         chain.head = payload_hash
         self.narrowed_ns[record.citizen] = self.now_ns
         if record.counter == chain.acted and payload_hash != chain.acted_payload:
             chain.acted = 0  # what was acted on was refused: another record took its number
+            for reign in chain.reigns:
+                reign.until_ns = None
+        elif record.counter < chain.acted:
+            chain.reigns[record.counter].until_ns = self.now_ns
 
     def published(self, subject: str, event: object) -> None:
         match event:
@@ -225,6 +244,7 @@ class Oracle:
                     truth.admitted.add(entry.seq)
                     truth.expected = max(truth.expected, entry.seq + 1)
                     truth.body = entry.body
+                    self.said.setdefault(entry.body, (self.now_ns, row.citizen, row.sanctuary))
                 case NumbersSkipped():
                     truth.skipped.update(range(entry.first, entry.last + 1))
                     truth.expected = max(truth.expected, entry.last + 1)
@@ -278,6 +298,8 @@ class Oracle:
         if message.counter <= chain.acted:
             return
         chain.acted = message.counter
+        for reign in chain.reigns[: message.counter]:
+            reign.until_ns = self.now_ns if reign.until_ns is None else reign.until_ns
         self.narrowed_ns[message.citizen] = self.now_ns
         if message.counter > chain.recorded:
             # not recorded yet: the citizen's own chain says what it is
@@ -290,6 +312,7 @@ class Oracle:
             for each in path:
                 state = state.after(each)
             chain.acted_state = state
+            chain.reigns.append(Reign(state, self.now_ns))
         else:
             chain.acted_payload = chain.head
             chain.acted_state = None
@@ -306,6 +329,27 @@ class Oracle:
         if chain.acted > chain.recorded and chain.acted_state is not None:
             return [chain.acted_state]
         return chain.states[chain.acted :]
+
+    def tier_meant(
+        self, connection: Connection, body: bytes, *, late_ms: int, fanout_now_ms: int
+    ) -> int:
+        """The closest tier at which a sample was meant for this connection when fanout took it, which
+        it does within `late_ms` of its publication.
+        """
+        said_ns, citizen, sanctuary = self.said[body]
+        late_ns = said_ns + late_ms * 1_000_000
+        said_ms = fanout_now_ms - (self.now_ns - said_ns) // 1_000_000
+        best = 0
+        for reign in self.chain(citizen).reigns:
+            if reign.from_ns <= late_ns and (reign.until_ns is None or reign.until_ns >= said_ns):
+                for now_ms in reign.state.moments(said_ms, said_ms + late_ms):
+                    best = max(best, self._tier(reign.state, connection, sanctuary, now_ms))
+        return best
+
+    def _tier(self, state: Allowed, connection: Connection, sanctuary: bytes, now_ms: int) -> int:
+        person = connection.citizen
+        audience = Audience.PUBLIC if person is None else Audience.MEMBERS
+        return state.tier(self.policies[sanctuary], audience, person, now_ms, self.tier_max)
 
     def tier_lawful(
         self, connection: Connection, citizen: bytes, sanctuary: bytes, times_ms: tuple[int, ...]

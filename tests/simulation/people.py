@@ -1,12 +1,10 @@
 """The people of a seed: six who speak, five who look on, three who pass by the stage.
 
-What they want and do is drawn before the run; how they do it is the client's own core (`Session`).
+What they want and do is drawn before the run (`plans`); how they do it is the client's own core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,7 +22,6 @@ from shared.client.core import (
 from shared.contracts import Audience, Provenance, Tier
 from shared.identifiers import MonotonicNs, WallMs
 from tests.simulation import city
-from tests.simulation.faults import CALM_NS
 from tests.simulation.laws import COARSE_RETURNS_NS
 from tests.simulation.oracle import Broken, Connection
 from tests.simulation.schedule import MS, S
@@ -35,10 +32,6 @@ if TYPE_CHECKING:
 
 PATIENCE_NS = 2_500 * MS
 """A socket on which nothing was said for so long before `welcome` is given up."""
-AWAY_SHARE = 0.08
-"""Of the speakers; so that two of five seeds have somebody away."""
-AWAY_NS = (9_800 * MS, 11 * S)
-"""Ingest keeps a strand for 10 s after its citizen's last session; all are back by 15.5 s."""
 COARSE_LATE_S = 3
 """A cell this many seconds old is still the newest: ticks come each second."""
 
@@ -403,12 +396,17 @@ class Member(Person):
         self.session.withdraw(sanctuary, self.now_ns, self.now_ms)
         self.talk()
 
-    def make_exception(self, sanctuary: bytes | None, whom: Member, tier: Tier) -> None:
+    def make_exception(
+        self, sanctuary: bytes | None, whom: Member, tier: Tier, for_ms: int | None = None
+    ) -> None:
         person = whom.citizen
         if person is None or whom is self:
             return
-        self.trace(f"excepts {whom.name}: {tier.name}")
-        self.session.except_person(sanctuary, person, tier, self.now_ns, self.now_ms)
+        until_ms = None if for_ms is None else WallMs(self.world.fanout_now_ms + for_ms)
+        self.trace(f"excepts {whom.name}: {tier.name} until {until_ms}")
+        self.session.except_person(
+            sanctuary, person, tier, self.now_ns, self.now_ms, until_ms=until_ms
+        )
         self.talk()
 
     # ── the end of the run ───────────────────────────────────────────────────────────────────────
@@ -447,128 +445,3 @@ class Member(Person):
         if not missing:
             missing = super().pending()
         return missing
-
-
-def populate(world: World, random: Random) -> list[Person]:
-    """Everybody, with everything that they will do on the schedule."""
-    commons, stage = world.policies
-    people: list[Person] = []
-
-    def own(name: str) -> Random:
-        return Random(f"{world.seed}/{name}")
-
-    def keys(name: str) -> Keyring:
-        return replace(city.keys_of(name), citizens={})
-
-    speakers: list[Member] = []
-    for name in city.CITIZENS:
-        rooms = random.choice(((commons,), (commons, stage), (commons, stage), (stage,)))
-        member = Member(
-            world,
-            name,
-            keys(name),
-            own(name),
-            rooms,
-            skew_ms=world.faults.skew_ms.get(name, 0),
-            verifies=False,
-        )
-        member.voice = tuple(room for room in rooms if random.random() < 0.8)
-        member.pace_ms = random.choice((200, 300, 500, 900))
-        for sanctuary in member.voice:
-            member.session.join(sanctuary, speak=True, name=name)
-        speakers.append(member)
-    members: list[Member] = list(speakers)
-    for count, name in enumerate(city.VIEWERS):
-        rooms = random.choice(((commons,), (commons, stage), (stage,)))
-        skew_ms = world.faults.skew_ms.get(name, 0)
-        members.append(
-            Member(world, name, keys(name), own(name), rooms, skew_ms=skew_ms, verifies=count < 2)
-        )
-    people += members
-    for name in city.PASSERS_BY:
-        people.append(Passer(world, name, own(name), (stage,), skew_ms=0))
-    _plan(world, random, speakers, members, people)
-    _plan_absences(world, Random(f"{world.seed}/absences"), speakers)
-    return people
-
-
-def _plan(
-    world: World,
-    random: Random,
-    speakers: list[Member],
-    members: list[Member],
-    people: list[Person],
-) -> None:
-    commons, stage = world.policies
-
-    def at(when_ns: int, what: Callable[[], None]) -> None:
-        world.schedule.at(when_ns, what)
-
-    def moment() -> int:
-        return random.randint(1 * S, CALM_NS - 100 * MS)
-
-    def some_grant(citizen: Member, when_ns: int) -> None:
-        sanctuary = random.choice((*citizen.rooms, *citizen.rooms, None))
-        audience = random.choice((Audience.MEMBERS, Audience.MEMBERS, Audience.PUBLIC))
-        tier = random.choice((Tier.FULL, Tier.FULL, Tier.COARSE, Tier.AGGREGATE, Tier.WITHHELD))
-        for_ms = random.randint(300, 6000) if random.random() < 0.25 else None
-        at(when_ns, lambda: citizen.grant(sanctuary, tier, audience, for_ms))
-
-    for citizen in speakers:
-        for sanctuary in citizen.rooms:
-            tier = random.choice((Tier.FULL, Tier.FULL, Tier.FULL, Tier.COARSE, None))
-            if tier is None:
-                continue
-            audience = Audience.MEMBERS
-            if sanctuary == stage and random.random() < 0.6:
-                audience = Audience.PUBLIC
-            when_ns = random.randint(300, 1200) * MS
-            at(
-                when_ns,
-                partial(citizen.grant, sanctuary, tier, audience, None),
-            )
-        for _ in range(random.randint(0, 3)):
-            some_grant(citizen, moment())
-        for _ in range(random.choice((0, 0, 1, 1, 2))):
-            when_ns = moment()
-            where = random.choice((*citizen.rooms, None))
-            at(when_ns, partial(citizen.withdraw, where))
-            if random.random() < 0.7:
-                some_grant(citizen, min(when_ns + random.randint(5, 2500) * MS, CALM_NS))
-        for _ in range(random.choice((0, 0, 1, 2))):
-            whom = random.choice(members)
-            where = random.choice((*citizen.rooms, None))
-            tier = random.choice((Tier.WITHHELD, Tier.WITHHELD, Tier.COARSE, Tier.FULL))
-            at(
-                moment(),
-                partial(citizen.make_exception, where, whom, tier),
-            )
-        if citizen.voice and random.random() < 0.3:
-            when_ns, where = moment(), random.choice(citizen.voice)
-            at(when_ns, partial(citizen.hush, where))
-            at(
-                min(when_ns + random.randint(100, 3000) * MS, CALM_NS),
-                partial(citizen.raise_voice, where),
-            )
-    for member in members:
-        if random.random() < 0.25:
-            when_ns, room = moment(), random.choice((commons, stage))
-            if room in member.rooms:
-                at(when_ns, partial(member.leave, room))
-                when_ns = min(when_ns + random.randint(20, 2500) * MS, CALM_NS)
-            at(when_ns, partial(member.enter, room))
-    for person in people:
-        if random.random() < 0.25:
-            at(moment(), person.hang_up)
-
-
-def _plan_absences(world: World, random: Random, speakers: list[Member]) -> None:
-    """Whoever is away for longer than ingest waits finds the strand ended: as `left` if all was
-    sealed (who was quiet for a while), as `unsealed` if not.
-    """
-    for citizen in speakers:
-        if random.random() < AWAY_SHARE:
-            when_ns = random.randint(1500, 3000) * MS
-            quiet_ns = random.choice((0, 1500 * MS))
-            for_ns = quiet_ns + random.randint(*AWAY_NS)
-            world.schedule.at(when_ns, partial(citizen.go_away, quiet_ns=quiet_ns, for_ns=for_ns))

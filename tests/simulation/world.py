@@ -22,6 +22,7 @@ from tests.simulation import city
 from tests.simulation.bindings import GatewayNode, make_nodes
 from tests.simulation.faults import CALM_NS, draw_faults
 from tests.simulation.laws import (
+    LATE_MS,
     AdmittedOnce,
     Converges,
     InEqualsOut,
@@ -31,10 +32,12 @@ from tests.simulation.laws import (
     OrderWithinStrand,
     ReceivedOnce,
     SnapshotPlusEvents,
+    StaysUnsaid,
 )
 from tests.simulation.node import Node
 from tests.simulation.oracle import Broken, Connection, Oracle
-from tests.simulation.people import Member, Person, populate
+from tests.simulation.people import Member, Person
+from tests.simulation.plans import populate
 from tests.simulation.post import Post
 from tests.simulation.schedule import MS, S, Schedule
 from tests.simulation.sockets import Socket
@@ -42,9 +45,6 @@ from tests.simulation.sockets import Socket
 CONVERGED_BY_NS = 17 * S
 """Five seconds of calm: silence is noticed after 3 s, a strand without seal ends after 2.5 s. Then
 fresh viewers come, and a seed ends before 20 s."""
-LATE_MS = 1_500
-"""An expiry acts by fanout's own timer: what was on its way to a socket for longer than 1 s, and
-0.5 s of bus, is late."""
 
 
 class World:
@@ -84,6 +84,7 @@ class World:
         self.snapshot_law = SnapshotPlusEvents(self.oracle)
         self.laws: tuple[Law, ...] = (
             LiveGrant(self.oracle, self.fanout_times_ms),
+            StaysUnsaid(self.oracle, lambda sanctuary: self.fanout_times_ms(sanctuary)[0]),
             NothingAfterStruck(self.oracle),
             AdmittedOnce(self.oracle),
             OrderWithinStrand(self.oracle),
