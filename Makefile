@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check
 ARGS ?=
+# Tests of a running city wait more than they compute: more workers than the two cores of a small machine.
+WORKERS ?= 3
 
 .PHONY: setup style types test sim bench load up
 .ONESHELL:
@@ -12,7 +14,7 @@ ARGS ?=
 setup: $(VENV)/.installed-dev
 style: $(VENV)/.installed-dev ; $(BIN)/ruff format --check . && $(BIN)/ruff check .
 types: $(VENV)/.installed-dev ; $(BIN)/mypy
-test: $(VENV)/.installed-dev ; $(BIN)/python -m pytest -q $(ARGS)
+test: $(VENV)/.installed-dev ; $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 sim: $(VENV)/.installed-dev ; $(BIN)/python -m pytest -q tests/simulation $(ARGS)
 bench: $(VENV)/.installed-bench ; $(BIN)/python -m load.bench $(ARGS)
 load: $(VENV)/.installed ; $(BIN)/synchronia load $(ARGS)

@@ -21,6 +21,7 @@ KEPT = Path(__file__).parents[2] / "seeds" / "simulation.toml"
 """Seeds that once failed: each run begins with them."""
 PROCESSES = os.cpu_count() or 2
 """Seeds know nothing of each other: as many at once as there are cores."""
+NICE = 10
 RAISED = "no core raises"
 """The law that an exception out of a core breaks."""
 
@@ -94,7 +95,8 @@ def run_seeds(
         for seed in seeds:
             yield run_seed(seed, mutant=mutant)
         return
-    with ProcessPoolExecutor(processes) as pool:
+    # whoever waits for a real city meanwhile goes first: these have time
+    with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(NICE,)) as pool:
         todo = list(seeds)
         yield from pool.map(_run_one, todo, [mutant] * len(todo), chunksize=8)
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,9 @@ def wait_until(condition: str, met: Callable[[], bool], *, within_s: float) -> f
 class RunningCity:
     """One `synchronia up`: what it says, its processes, its end."""
 
-    def __init__(self, state: Path, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, state: Path, options: tuple[str, ...], environment: Mapping[str, str]
+    ) -> None:
         self.state = state
         self.lines: list[str] = []
         self.process = subprocess.Popen(
@@ -53,6 +55,7 @@ class RunningCity:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=Path(__file__).resolve().parents[2],
+            env={**os.environ, **environment},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -145,10 +148,12 @@ class RunningCity:
 
 @contextlib.contextmanager
 def running_city(
-    state: Path, *options: str, ready: str = "ready", port: int = 0
+    state: Path, *options: str, ready: str = "ready", port: int = 0, **environment: str
 ) -> Iterator[RunningCity]:
-    """A city that has said `ready`. Its story is printed when the block raises."""
-    city = RunningCity(state, ("--port", str(port), *options))
+    """A city that has said `ready`. Its story is printed when the block raises. `environment`: the
+    services' settings, by their variables.
+    """
+    city = RunningCity(state, ("--port", str(port), *options), environment)
     try:
         city.wait_line(ready, within_s=READY_S_MAX)
         yield city

@@ -37,8 +37,8 @@ def sanctuary_id(slug: str) -> bytes:
     return hashlib.sha256(b"synchronia/sanctuary/" + slug.encode()).digest()[:16]
 
 
-def did(key: bytes) -> str:
-    number, signs = int.from_bytes(b"\xed\x01" + key, "big"), ""
+def did(key: bytes, codec: bytes = b"\xed\x01") -> str:
+    number, signs = int.from_bytes(codec + key, "big"), ""
     while number:
         number, rest = divmod(number, 58)
         signs = _BASE58[rest] + signs
@@ -47,6 +47,10 @@ def did(key: bytes) -> str:
 
 def base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def from_base64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 class ClosedByServerError(AssertionError):
@@ -62,6 +66,7 @@ class Wire:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.hello: Message = []
+        self.is_json = False
         self.passed: list[Message] = []
         """Messages that `wait_for` met on its way."""
         self._waiting: list[Message] = []
@@ -74,6 +79,17 @@ class Wire:
         wire.hello = await wire.wait_for("hello")
         return wire
 
+    @classmethod
+    async def connect_json(cls, url: str) -> Wire:
+        """The same on the JSON subprotocol; `hello` is brought into the other one's shape."""
+        wire = await cls.connect(url, subprotocols=["synchronia.v1.json"])
+        told = wire.hello[1]
+        for name in ("session", "city"):
+            told[name] = from_base64url(told[name])
+        wire.hello = list(told.values())
+        wire.is_json = True
+        return wire
+
     @property
     def session(self) -> bytes:
         return bytes(self.hello[2])
@@ -83,7 +99,15 @@ class Wire:
         return bytes(self.hello[5])
 
     async def send(self, *messages: object) -> None:
-        await self.socket.send(pack(list(messages)))
+        """Messages; on the JSON subprotocol, objects."""
+        whole = list(messages)
+        await self.socket.send(json.dumps(whole) if self.is_json else pack(whole))
+
+    async def ask_time(self) -> None:
+        """A question and its answer: the session lives."""
+        question = {"type": "time?", "client_ms": 1} if self.is_json else ["time?", 1]
+        await self.send(question)
+        await self.wait_for("time")
 
     async def _frame(self, within_s: float) -> str | bytes:
         try:
@@ -237,8 +261,11 @@ class Place:
 class Speaking:
     """An open strand."""
 
-    def __init__(self, person: Person, wire: Wire, place: Place, strand: bytes) -> None:
+    def __init__(
+        self, person: Person, wire: Wire, place: Place, strand: bytes, opening_record: list[bytes]
+    ) -> None:
         self.person, self.wire, self.place, self.strand = person, wire, place, strand
+        self.opening_record = opening_record
         self.seq = 0
         self.window = 0
         self.sealed_seq = 0
@@ -248,11 +275,11 @@ class Speaking:
     @classmethod
     async def open(cls, person: Person, wire: Wire, place: Place, **changes: Any) -> Speaking:
         person.strand_key = nacl.signing.SigningKey.generate()
-        payload = pack(person.opening(place, **changes))
-        await wire.send(["open", 4, place.sanctuary, person.sign(wire, "opening", payload)])
+        record = person.sign(wire, "opening", person.opening(place, **changes))
+        await wire.send(["open", 4, place.sanctuary, record])
         opened = await wire.wait_for("opened", "refused")
         assert opened[0] == "opened", opened
-        return cls(person, wire, place, opened[2])
+        return cls(person, wire, place, opened[2], record)
 
     def body(self, **changes: Any) -> bytes:
         """The next body; changed fields make a bad one."""
@@ -296,9 +323,13 @@ class Speaking:
         record = self.person.sign(self.wire, "seal", payload, signer or self.person.strand_key)
         return ["seal", self.place.sanctuary, self.strand, record]
 
-    async def close_window(self, *, is_awaited: bool = True) -> None:
-        """Seal what was said since the last one."""
-        payload = pack(self.seal())
+    async def end(self) -> None:
+        """Seal what is open, and the strand with it."""
+        await self.close_window(flags=1, total=self.seq)
+
+    async def close_window(self, *, is_awaited: bool = True, **changes: Any) -> None:
+        """Seal what was said since the last one; changed fields make another seal of it."""
+        payload = pack(self.seal(**changes))
         await self.wire.send(self.sealed_message(payload))
         if is_awaited:
             answer = await self.wire.wait_for("sealed", "refused")
