@@ -4,7 +4,8 @@ Only names that were found at start are served, so no path of a request ever rea
 browser keeps what it has and asks whether it still holds (ETag): a new version of the page is seen at
 the next visit, and costs one short answer a file otherwise.
 
-Modules and the style are written to be read; their comments, two fifths of them packed, stay here.
+Modules are written one idea a file; a browser gets them as one (`page_module`), since sixty answers
+would be late on a phone. Each stays there for readers too.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from services.gateway.page_module import joined, tight
+
 FOLDER = Path(__file__).with_name("page")
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -27,13 +30,9 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
-PRELOADS = b"<!-- modulepreload -->"
-"""In index.html; when it is served, one link for each module that the page begins with stands there, so
-that a browser asks for all of them at once instead of import by import. What a module imports only
-when it is wanted (`await import(…)`) is not among them.
-"""
-_SCRIPT = re.compile(r'<script type="module" src="/?([^"]+)">')
-_IMPORT = re.compile(r'^(?:import|export|\}).*?\bfrom "([^"]+)"|^import "([^"]+)"', re.MULTILINE)
+MODULE = "/page.js"
+"""All that the page begins with, in the place of the module that index.html names."""
+_SCRIPT = re.compile(r'(?<=<script type="module" src=")/?([^"]+)(?=">)')
 _RULES = (
     "default-src 'none'",
     "script-src 'self'",
@@ -83,7 +82,8 @@ class PageFile:
 class PageFiles:
     """What is served at `/` and below, by path.
 
-    Raises: ValueError when a file in the folder is of no known type, or index.html is not there.
+    Raises: ValueError when a file in the folder is of no known type, index.html is not there, or modules
+    import each other in a circle.
     """
 
     def __init__(self, folder: Path = FOLDER) -> None:
@@ -95,7 +95,12 @@ class PageFiles:
         unknown = [name for name, path in found.items() if path.suffix not in TYPES]
         if unknown or "/index.html" not in found:
             raise ValueError(f"no page to serve: {unknown or 'index.html is not there'}")
-        self._files = {name: _packed(path, folder) for name, path in found.items()}
+        files = {name: path.read_text(encoding="utf-8") for name, path in found.items()}
+        modules = {name: text for name, text in files.items() if name.endswith(".js")}
+        for src in _SCRIPT.findall(files["/index.html"]):
+            files[MODULE] = joined(modules, f"/{src}")
+        files["/index.html"] = _SCRIPT.sub(MODULE, files["/index.html"])
+        self._files = {name: _file(name, text) for name, text in files.items()}
         self._files["/"] = self._files.pop("/index.html")
 
     @property
@@ -116,44 +121,13 @@ class PageFiles:
         return web.Response(body=form.payload, headers=ours)
 
 
-def begins_with(folder: Path) -> list[str]:
-    """Paths of the modules that index.html needs, and of those that these import, in order of need."""
-    needed = ["/" + src for src in _SCRIPT.findall((folder / "index.html").read_text())]
-    for name in needed:  # which grows as they are read
-        here = folder / name[1:]
-        for one, other in _IMPORT.findall(here.read_text()) if here.is_file() else ():
-            path = (here.parent / (one or other)).resolve().relative_to(folder.resolve())
-            if f"/{path.as_posix()}" not in needed:
-                needed.append(f"/{path.as_posix()}")
-    return needed
-
-
-def _packed(path: Path, folder: Path) -> PageFile:
-    plain = path.read_bytes()
-    if path.suffix in {".css", ".js"}:
-        plain = without_comments(plain.decode()).encode()
-    if path.name == "index.html":
-        links = [f'<link rel="modulepreload" href="{name}">' for name in begins_with(folder)]
-        plain = plain.replace(PRELOADS, "\n".join(links).encode())
+def _file(name: str, text: str) -> PageFile:
+    suffix = Path(name).suffix
+    plain = (tight(text) if suffix == ".css" else text).encode()
     packed = gzip.compress(plain, mtime=0)
-    saves = len(packed) < len(plain)
-    return PageFile(TYPES[path.suffix], _named(plain), _named(packed) if saves else None)
-
-
-def without_comments(text: str) -> str:
-    """CSS or a module without the comments that have lines of their own. The lines stay, empty, so that
-    what a browser says of a place fits the file. No string may go over a line's end (a test looks).
-    """
-    lines: list[str] = []
-    is_comment = False
-    for line in text.split("\n"):
-        begins = line.lstrip()
-        is_comment = is_comment or begins.startswith("/*")
-        lines.append("" if is_comment or begins.startswith("//") else line)
-        if is_comment and "*/" in line:
-            is_comment = False
-            lines[-1] = line.partition("*/")[2].strip()
-    return "\n".join(lines)
+    return PageFile(
+        TYPES[suffix], _named(plain), _named(packed) if len(packed) < len(plain) else None
+    )
 
 
 def _named(payload: bytes) -> Form:
