@@ -45,7 +45,7 @@ SPEAKERS = 40
 """Below `close_limit`, so that every viewer sees all of them."""
 SERVICES_BUT_INGEST = "registry,sanctuary,fanout,gateway"
 ROOM = "hall"
-WARM_NS = 2_000_000_000
+WARM_S = 2.0
 """Played before what is measured, and not counted."""
 SETTLE_S = 1.0
 """A sample that has not come this long after the last was due did not come in time."""
@@ -59,11 +59,12 @@ class Case:
     rate: int
     slow: int = 0
     """Of the viewers, how many read 1 kB a second."""
+    warm_s: float = WARM_S
 
     @classmethod
-    def parse(cls, text: str) -> Case:
+    def parse(cls, text: str, warm_s: float = WARM_S) -> Case:
         viewers, _, rate = text.partition("x")
-        return cls(int(viewers), int(rate))
+        return cls(int(viewers), int(rate), warm_s=warm_s)
 
 
 @dataclass
@@ -86,7 +87,7 @@ def cpu_s(pid: int) -> float:
 
 def planned(case: Case, seconds: float, *, ahead_s: float) -> Schedule:
     begin_ns = monotonic_ns() + int(ahead_s * 1e9)
-    return Schedule(case.rate, begin_ns, begin_ns + WARM_NS + int(seconds * 1e9))
+    return Schedule(case.rate, begin_ns, begin_ns + int((case.warm_s + seconds) * 1e9))
 
 
 @contextlib.asynccontextmanager
@@ -178,7 +179,7 @@ def say(bus: Bus, _number: int, due_ns: int) -> None:
 async def measure(case: Case, target: Target, sink_program: Path) -> dict[str, Any]:
     """Play the schedule, read everything, and say what came when."""
     schedule = target.schedule
-    measured_ns = schedule.begin_ns + WARM_NS
+    measured_ns = schedule.begin_ns + int(case.warm_s * 1e9)
     words = [str(sink_program), str(measured_ns), str(schedule.end_ns), str(case.slow)]
     sink = subprocess.Popen(  # noqa: ASYNC220  (nothing else runs in this loop yet)
         words,
@@ -214,7 +215,7 @@ async def measure(case: Case, target: Target, sink_program: Path) -> dict[str, A
 def result(
     case: Case, schedule: Schedule, said: dict[str, Any], spent: dict[str, float], late_ms: float
 ) -> dict[str, Any]:
-    seconds = (schedule.end_ns - schedule.begin_ns - WARM_NS) / 1e9
+    seconds = (schedule.end_ns - schedule.begin_ns) / 1e9 - case.warm_s
     wanted = round(case.rate * seconds) * (case.viewers - case.slow)
     rows = said["histogram_us"]
     fairness = said["p99_us_by_socket"]
@@ -287,6 +288,7 @@ def main() -> int:
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--servers", default=",".join(SERVERS))
     parser.add_argument("--seconds", type=float, default=10.0, help="measured, of each case")
+    parser.add_argument("--warm", type=float, default=WARM_S, help="seconds played before")
     arguments = parser.parse_args()
     servers = arguments.servers.split(",")
     if unknown := sorted(set(servers) - set(SERVERS)):
@@ -295,7 +297,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="synchronia-sink-") as folder:
         sink_program = peers.compiled(HERE / "sink.c", Path(folder))
         for text in arguments.cases.split(","):
-            case = Case.parse(text)
+            case = Case.parse(text, arguments.warm)
             for server in servers:
                 try:
                     row = uvloop.run(play(server, case, arguments.seconds, sink_program))
