@@ -473,6 +473,26 @@ def test_a_new_ingest_interrupts_its_predecessors_strands() -> None:
     assert len([a for a in room.stage.asked if isinstance(a.event, OpeningsAsk)]) == len(asks)
 
 
+def test_an_ask_for_openings_names_the_highest_epoch_seen() -> None:
+    """So that an ingest which has been superseded, and is asked, ends itself."""
+    room = Room()
+    first, *_ = [ask.event for ask in room.stage.asked if isinstance(ask.event, OpeningsAsk)]
+    assert first.epoch == -1, "none was seen yet"
+    room.stage.sig_epoch = 7
+    room.stage.sig_numbers.clear()
+    room.stage.voice(room.ada, room.sanctuary)
+    # its predecessor answers instead of it: not taken, and asked again
+    room.stage.sig_epoch, asked = 3, len(room.stage.asked)
+    room.stage.sig_numbers["commons", room.slot] += 1
+    room.stage.receive(
+        f"sig.commons.{room.slot}",
+        SigBatch(room.slot, 7, room.stage.sig_numbers["commons", room.slot] + 1, (), ()),
+    )
+    room.stage.advance(600)
+    asks = [ask.event for ask in room.stage.asked[asked:] if isinstance(ask.event, OpeningsAsk)]
+    assert asks == [OpeningsAsk(room.slot, 7)] * 3
+
+
 def test_repeated_and_unordered_batches_deliver_nothing_twice() -> None:
     room = Room()
     number = room.stage.sig_numbers["commons", room.slot]

@@ -82,12 +82,11 @@ class Signatures:
             self.ask(now_ns)
 
     def ask(self, now_ns: MonotonicNs) -> None:
-        """Ask ingest for openings where that is due."""
+        """Ask ingest for openings where that is due; an owner that has been superseded learns it."""
         for slot, numbering in self._numbering.items():
             if numbering.asks(now_ns):
-                self._city.effects.append(
-                    Ask(subjects.ask(subjects.INGEST, slot), OpeningsAsk(slot), Openings)
-                )
+                event = OpeningsAsk(slot, numbering.epoch)
+                self._city.effects.append(Ask(subjects.ask(subjects.INGEST, slot), event, Openings))
 
     def answered(self, openings: Openings, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """Ingest's open strands: whatever differs from ours was lost on the way."""
