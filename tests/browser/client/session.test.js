@@ -168,6 +168,16 @@ test("hush closes with a closing seal, and a minute later publishes the key", as
   assert.ok(!names(session.takeMessages()).includes("release"));
 });
 
+test("who speaks again before the closing seal was taken gets a new strand behind it", async () => {
+  const strand = await speaking();
+  await session.voices.hush(ROOM, T0);
+  await session.voices.speak(ROOM, "Zoë", T0);
+  assert.deepEqual(names(session.takeMessages()), ["seal"]);
+  const said = await give(["sealed", { strand, window: 0, admitted: [] }]);
+  assert.equal(eventOf("voice ended").reason, "closed");
+  assert.deepEqual(names(said), ["open"]);
+});
+
 test("a stage's strands keep their keys", async () => {
   const strand = await speaking("stage");
   await session.voices.hush(ROOM, T0);

@@ -184,11 +184,13 @@ export class Voices {
     if (place.writer.isOpen) await this.#seal(place, window);
   }
 
-  sealed({ strand, window, admitted }, nowMs) {
+  async sealed({ strand, window, admitted }, nowMs) {
     const place = this.#speaking(strand);
     if (place === undefined) return;
     this.session.tell("sealed", { strand: hex(strand), window, admitted });
-    if (place.writer.acknowledge(window)) this.#ended(place, "closed", nowMs);
+    if (!place.writer.acknowledge(window)) return;
+    this.#ended(place, "closed", nowMs);
+    await this.#open(place, nowMs); // who spoke again while it was closing
   }
 
   async sealWanted({ strand, window }, nowMs) {
