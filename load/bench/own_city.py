@@ -88,7 +88,7 @@ def starting_city(services: str = SERVICES, rooms: Path | None = None) -> Iterat
 
 
 @contextlib.contextmanager
-def own_city(services: str = SERVICES) -> Iterator[RunningCity]:
+def own_city(services: str = SERVICES, rooms: Path | None = None) -> Iterator[RunningCity]:
     """A city that is ready."""
-    with starting_city(services) as city:
+    with starting_city(services, rooms) as city:
         yield city.wait_ready()

@@ -44,7 +44,7 @@ SERVERS = ("city", "uwebsockets", "nats", "websockets", "floor")
 SPEAKERS = 40
 """Below `close_limit`, so that every viewer sees all of them."""
 SERVICES_BUT_INGEST = "registry,sanctuary,fanout,gateway"
-ROOM = "hall"
+ROOM = "emotive-commons"
 WARM_S = 2.0
 """Played before what is measured, and not counted."""
 SETTLE_S = 1.0

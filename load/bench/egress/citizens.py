@@ -74,8 +74,13 @@ def server_frame(held: bytes | bytearray) -> tuple[int, bytes, int] | None:
 class Citizen(asyncio.Protocol):
     """A session on a bare socket, until it has a seat (and, for a speaker, a grant)."""
 
-    def __init__(self, host: str, sanctuary: bytes) -> None:
-        self.session = Session(Keyring.new(os.urandom, wall_ms()), os.urandom)
+    def __init__(self, host: str, sanctuary: bytes, of: Citizen | None = None) -> None:
+        """`of`: somebody who is seated already, and opens one more window."""
+        if of is None:
+            self.session = Session(Keyring.new(os.urandom, wall_ms()), os.urandom)
+        else:
+            self.session = Session(of.session.keyring, os.urandom)
+            self.session.citizen = of.session.citizen
         self.session.join(sanctuary)
         self.seated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -105,9 +110,15 @@ class Citizen(asyncio.Protocol):
             del self._held[:used]
             if kind == 0x2:
                 self._frame(payload)
+            elif kind == 0x9:
+                self._pong(payload)
             elif kind == 0x8:
                 code, why = int.from_bytes(payload[:2], "big"), payload[2:].decode()
                 self._fail(ConnectionError(f"the city closed the connection: {code} {why}"))
+
+    def _pong(self, payload: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(client_frame(payload, kind=0xA))
 
     def _tick(self) -> None:
         """What the session repeats or has put off, until what it is here for is done."""
@@ -160,8 +171,12 @@ class Citizen(asyncio.Protocol):
         return socket.socket(fileno=os.dup(own.fileno()))
 
 
-async def seat(url: str, sanctuary: bytes, count: int) -> list[Citizen]:
-    """`count` new citizens with a seat each. Raises: TimeoutError, OSError."""
+async def seat(
+    url: str, sanctuary: bytes, count: int, *, of: Sequence[Citizen] = ()
+) -> list[Citizen]:
+    """`count` new citizens with a seat each, or as many windows more of those in `of`, who then come
+    from as many addresses (a gateway limits connections by address). Raises: TimeoutError, OSError.
+    """
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
@@ -169,16 +184,18 @@ async def seat(url: str, sanctuary: bytes, count: int) -> list[Citizen]:
     loop = asyncio.get_running_loop()
     gate = asyncio.Semaphore(SEATING_MAX)
 
-    async def enter() -> Citizen:
+    async def enter(number: int) -> Citizen:
+        one = of[number % len(of)] if of else None
+        local = (f"127.0.1.{1 + number % 200}", 0) if of else None
         async with gate:
             _, citizen = await loop.create_connection(
-                lambda: Citizen(parts.netloc, sanctuary), host, port
+                lambda: Citizen(parts.netloc, sanctuary, one), host, port, local_addr=local
             )
             await asyncio.wait_for(citizen.seated, SEAT_S_MAX)
             return citizen
 
     async with asyncio.TaskGroup() as group:
-        entering = [group.create_task(enter()) for _ in range(count)]
+        entering = [group.create_task(enter(number)) for number in range(count)]
     return [task.result() for task in entering]
 
 
