@@ -98,6 +98,41 @@ def test_a_fanout_that_starts_delivers_nothing_before_it_has_everything(missing:
     assert room.viewer.screen.strands[room.voice.strand].next_seq == room.voice.next_seq
 
 
+def test_what_came_before_a_start_was_certain_is_in_its_snapshots_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also when it shares a turn with the last answer: else it would follow the snapshot, as samples
+    that the snapshot holds already, or of strands that it does not show.
+    """
+    room = Room()
+    stage = room.stage
+    stage.answers.discard(OpeningsAsk)
+    room.viewer.is_in = False
+    stage.restart()
+    stage.advance(900)  # the gateways have answered: there are streams, and nothing flows
+    asked = next(
+        ask
+        for ask in reversed(stage.asked)
+        if isinstance(ask.event, OpeningsAsk) and ask.event.slot == room.slot
+    )
+    stage.answers.add(OpeningsAsk)
+    answer = stage.answer_to(asked)
+    room.viewer.log.clear()
+    with monkeypatch.context() as turn:
+        turn.setattr(stage, "flush", lambda: None)
+        room.voice.speak()
+        room.other.speak()
+        room.other.close()
+        stage.carry_out(stage.core.answered(asked, answer, stage.now_ns, stage.now_ms))
+    stage.flush()
+    assert room.viewer.is_in
+    assert [type(message) for message in room.viewer.log] == [StrandShown]
+    assert room.viewer.screen.strands[room.voice.strand].next_seq == room.voice.next_seq
+    room.voice.speak()
+    stage.flush()
+    assert room.samples() == 1
+
+
 def test_it_listens_600_ms_for_gateways_before_it_shows_anything() -> None:
     room = Room()
     room.viewer.is_in = False

@@ -416,6 +416,8 @@ class Router:
                 self._go_live(slot, now_ns)
 
     def _go_live(self, slot: Slot, now_ns: MonotonicNs) -> None:
+        for room in slot.rooms.values():
+            room.settle()  # while nothing flows yet: what waits is in the snapshots
         slot.live = True
         for stream in slot.streams.values():
             if slot.was_live:
