@@ -32,10 +32,11 @@ _METHODS = frozenset(method.value.encode() for method in HTTPMethod)
 class HeadRefused(Exception):  # noqa: N818  (a refusal is an outcome)
     """Answered with `status` and `name`; then the connection is closed."""
 
-    def __init__(self, status: int, name: str) -> None:
+    def __init__(self, status: int, name: str, **headers: str) -> None:
         super().__init__(name)
         self.status = status
         self.name = name
+        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def read_upgrade(head: Head, *, origins: frozenset[str], public_origin: str) -> 
             raise HeadRefused(400, "websocket key")
     except (binascii.Error, ValueError):
         raise HeadRefused(400, "websocket key") from None
-    origin, _ = _origin(headers, origins, public_origin)
+    origin, _ = read_origin(headers, origins, public_origin)
     return Upgrade(key, origin, _protocol(headers), _watch(head.query))
 
 
@@ -143,18 +144,21 @@ def read_watch(head: Head, *, origins: frozenset[str], public_origin: str) -> Wa
     _refuse_body(headers)
     if head.query:
         raise HeadRefused(400, "query")
-    origin, is_foreign = _origin(headers, origins, public_origin)
-    name = head.path.removeprefix(WATCH_PATH)
-    if _SANCTUARY.fullmatch(name):
-        sanctuary = SanctuaryId(bytes.fromhex(name))
-    elif len(name) <= _SLUG_SIGNS_MAX and _SLUG.fullmatch(name):
-        sanctuary = sanctuary_of_slug(name)
-    else:
-        raise HeadRefused(404, "not found")
+    origin, is_foreign = read_origin(headers, origins, public_origin)
+    sanctuary = sanctuary_named(head.path.removeprefix(WATCH_PATH))
     held = headers.get("last-event-id", "")
     return WatchAsked(
         sanctuary, origin, held if _HELD.fullmatch(held) else "", is_foreign=is_foreign
     )
+
+
+def sanctuary_named(name: str) -> SanctuaryId:
+    """A sanctuary by its id in hex, or by its slug. Raises: HeadRefused(404) for what can be none."""
+    if _SANCTUARY.fullmatch(name):
+        return SanctuaryId(bytes.fromhex(name))
+    if len(name) <= _SLUG_SIGNS_MAX and _SLUG.fullmatch(name):
+        return sanctuary_of_slug(name)
+    raise HeadRefused(404, "not found")
 
 
 def _refuse_body(headers: dict[str, str]) -> None:
@@ -162,10 +166,13 @@ def _refuse_body(headers: dict[str, str]) -> None:
         raise HeadRefused(400, "body")
 
 
-def _origin(
+def read_origin(
     headers: dict[str, str], origins: frozenset[str], public_origin: str
 ) -> tuple[str, bool]:
-    """The page's origin (or what stands for it), and whether it is another host's that may come."""
+    """The page's origin (or what stands for it), and whether it is another host's that may come.
+
+    Raises: HeadRefused(400 | 403).
+    """
     host = headers.get("host", "")
     if not _HOST.fullmatch(host):
         raise HeadRefused(400, "host")

@@ -15,8 +15,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from services.gateway.head import LIVE_PATH, WATCH_PATH
+from services.gateway.head import LIVE_PATH, WATCH_PATH, HeadRefused
 from services.gateway.page_files import PageFiles
+from services.gateway.signatures import Signatures
 
 KEEP_ALIVE_S = 30.0
 GiveBack = Callable[[asyncio.Transport, bytes], None]
@@ -129,12 +130,14 @@ class Pages:
     def __init__(
         self,
         files: PageFiles,
+        signatures: Signatures,
         *,
         is_ready: Callable[[], bool],
         round_trip: Callable[[], Awaitable[bool]],
         now_s: Callable[[], float],
     ) -> None:
         self._files = files
+        self._signatures = signatures
         self._is_ready = is_ready
         self._round_trip = round_trip
         self._now_s = now_s
@@ -149,6 +152,8 @@ class Pages:
         path = request.path
         if path.startswith(WATCH_PATH):  # a GET went elsewhere
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET")
+        if self._signatures.is_ours(path):
+            return await self._posted(request)
         is_page = path in self._files.paths
         if not is_page and path not in {"/livez", "/readyz", LIVE_PATH}:
             return _refused(HTTPStatus.NOT_FOUND, "not found")
@@ -167,6 +172,14 @@ class Pages:
                 return _refused(
                     HTTPStatus.UPGRADE_REQUIRED, "upgrade required", Upgrade="websocket"
                 )
+
+    async def _posted(self, request: web.BaseRequest) -> web.Response:
+        try:
+            return await self._signatures.answer(request)
+        except HeadRefused as refused:
+            response = _refused(HTTPStatus(refused.status), refused.name, **refused.headers)
+            response.force_close()  # a body may still be under way
+            return response
 
     async def _ready(self) -> bool:
         if not self._is_ready():

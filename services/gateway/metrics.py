@@ -46,6 +46,7 @@ class GatewayMetrics(Collector):
         core, sweeps = self._core, self._sweeps
         for name, meaning, value in (
             ("connections", "Sessions that are open.", core.sessions),
+            ("posters", "Devices that post, with a seat for a minute.", len(core.posts)),
             ("backlog_bytes", "Waiting for viewers that read slowly.", core.egress.backlog_bytes()),
             ("records_unanswered", "Consent records being repeated.", core.unanswered_records),
             ("sweep_seconds_max", "The longest sweep so far.", sweeps.sweep_ns_max / 1e9),
@@ -62,6 +63,7 @@ class GatewayMetrics(Collector):
             ("stalls", "Times that the loop stood still for over 0.5 s.", core.stalls),
             ("fences", "Times that viewers were cut off to be sure.", core.fences),
             ("gaps", "Viewers told `gap`.", core.gaps),
+            ("windows_posted", "Windows taken from devices that post.", core.posts.taken),
             ("cuts", "Viewers cut off with struck bytes in their transport.", core.cuts),
             ("faults", "Frames at which our own code failed.", sweeps.faults),
         ):

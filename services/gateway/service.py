@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, assert_never
 
 from services.gateway import frames
 from services.gateway.connection import Connection
 from services.gateway.core import (
+    Answer,
     Close,
     Cut,
     Effect,
@@ -19,6 +20,7 @@ from services.gateway.core import (
     Pace,
     Ping,
     RefuseWatch,
+    Respond,
     Write,
     WriteMany,
 )
@@ -27,6 +29,7 @@ from services.gateway.http import Pages
 from services.gateway.metrics import GatewayMetrics, Sweeps
 from services.gateway.page_files import PageFiles
 from services.gateway.settings import GatewaySettings
+from services.gateway.signatures import Signatures
 from services.gateway.sse import EventStream
 from shared import subjects
 from shared.contracts import (
@@ -42,7 +45,7 @@ from shared.contracts import (
     SeatAnswered,
 )
 from shared.contracts.refusals import CloseCode
-from shared.identifiers import SessionId
+from shared.identifiers import SanctuaryId, SessionId
 from shared.runtime import Runtime, monotonic_ns, wall_ms
 from shared.subjects import Ask, Publish
 
@@ -69,8 +72,13 @@ class Service:
         self._is_sweeping = False
         self._sweep_cost_ns = 0
         self._emptied = asyncio.Event()
+        self._requests: dict[int, asyncio.Future[Answer]] = {}
+        """Of devices that post, by number."""
+        self._request = 0
+        signatures = Signatures(self._to_speak, self._post, settings)
         pages = Pages(
             PageFiles(),
+            signatures,
             is_ready=lambda: self.core.city is not None and not self.core.is_draining,
             round_trip=runtime.bus.round_trip,
             now_s=lambda: monotonic_ns() / 1e9,
@@ -184,6 +192,25 @@ class Service:
         if not self._sockets:
             self._emptied.set()
 
+    # ── devices without sockets ──────────────────────────────────────────────────────────────────
+
+    def _to_speak(self, sanctuary: SanctuaryId) -> Awaitable[Answer]:
+        number, answer = self._new_request()
+        self._did(self.core.to_speak(number, sanctuary, monotonic_ns(), wall_ms()))
+        return answer
+
+    def _post(self, body: bytes) -> Awaitable[Answer]:
+        number, answer = self._new_request()
+        self._did(self.core.post(number, body, monotonic_ns(), wall_ms()))
+        return answer
+
+    def _new_request(self) -> tuple[int, asyncio.Future[Answer]]:
+        """The core answers each within seconds, whatever becomes of the one who asked."""
+        self._request += 1
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._requests[self._request] = future
+        return self._request, future
+
     # ── effects and sweeps ───────────────────────────────────────────────────────────────────────
 
     def _did(self, effects: Iterable[Effect]) -> None:
@@ -212,6 +239,10 @@ class Service:
                     stream.refuse(status, name)
                 case Ping(session):
                     self._sockets[session].ping()
+                case Respond(number, answer):
+                    request = self._requests.pop(number)
+                    if not request.done():  # else its connection has gone
+                        request.set_result(answer)
                 case _:
                     assert_never(effect)
 

@@ -19,6 +19,8 @@ class GatewaySettings:
     connections_max: int = 20_000
     connections_per_address_max: int = 4096
     """Behind a proxy all connections come from one address."""
+    posters_max: int = 4096
+    """Sessions of devices that post, each with a seat for a minute."""
     head_bytes_max: int = 8192
     head_s_max: int = 5
     """A request's head must have arrived by then."""
@@ -57,6 +59,7 @@ class GatewaySettings:
             "port": (0, 65535),
             "connections_max": (1, 1_000_000),
             "connections_per_address_max": (1, 1_000_000),
+            "posters_max": (1, 1_000_000),
             "head_bytes_max": (512, 65536),
             "head_s_max": (1, 60),
             "handshake_s": (1, 60),

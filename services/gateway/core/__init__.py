@@ -1,11 +1,22 @@
 """What the gateway decides: `Gateway` composes sessions, uplink, seats, courier, edge and egress."""
 
-from services.gateway.core.effects import Close, Cut, Effect, Ping, RefuseWatch, Write, WriteMany
+from services.gateway.core.effects import (
+    Answer,
+    Close,
+    Cut,
+    Effect,
+    Ping,
+    RefuseWatch,
+    Respond,
+    Write,
+    WriteMany,
+)
 from services.gateway.core.form import Form
 from services.gateway.core.gateway import Gateway
 from services.gateway.core.pace import Pace
 
 __all__ = [
+    "Answer",
     "Close",
     "Cut",
     "Effect",
@@ -14,6 +25,7 @@ __all__ = [
     "Pace",
     "Ping",
     "RefuseWatch",
+    "Respond",
     "Write",
     "WriteMany",
 ]

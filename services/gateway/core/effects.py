@@ -7,7 +7,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.gateway.core.form import Form
+from shared.contracts.client import Refused
 from shared.contracts.refusals import CloseCode
+from shared.contracts.window import ToSpeak, WindowTaken
 from shared.identifiers import SessionId
 from shared.subjects import Ask, Publish
 
@@ -55,4 +57,15 @@ class Ping(NamedTuple):
     session: SessionId
 
 
-Effect = Write | WriteMany | Close | Cut | RefuseWatch | Ping | Publish | Ask
+Answer = ToSpeak | WindowTaken | Refused
+"""To a device without a socket."""
+
+
+class Respond(NamedTuple):
+    """The answer to the request to which the shell gave this number."""
+
+    number: int
+    answer: Answer
+
+
+Effect = Write | WriteMany | Close | Cut | RefuseWatch | Ping | Respond | Publish | Ask

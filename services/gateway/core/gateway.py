@@ -6,7 +6,7 @@ Inputs that come from a client can be refused or close that client, and nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
 import msgspec
@@ -14,11 +14,21 @@ import msgspec
 from services.gateway.core.control_line import ControlLine
 from services.gateway.core.courier import Courier
 from services.gateway.core.edge import Edge
-from services.gateway.core.effects import Close, Cut, Effect, Ping, RefuseWatch, Write, WriteMany
+from services.gateway.core.effects import (
+    Close,
+    Cut,
+    Effect,
+    Ping,
+    RefuseWatch,
+    Respond,
+    Write,
+    WriteMany,
+)
 from services.gateway.core.egress import Egress
 from services.gateway.core.enrolments import Enrolments
 from services.gateway.core.form import Form, event_of
 from services.gateway.core.interest import InterestBook
+from services.gateway.core.posts import Posts, refused
 from services.gateway.core.seats import Seats, Wanted
 from services.gateway.core.session import SECOND_NS, UNIT_BYTES, UNITS_OF, Limits, Session
 from services.gateway.core.silence import Silences
@@ -50,6 +60,7 @@ from shared.contracts.ingest import Answers
 from shared.contracts.refusals import MEANING, CloseCode, Refusal
 from shared.contracts.registry import RecordAnswered, StateAsk, StatePage
 from shared.contracts.sanctuary import FollowAnswered, JoinsWanted, SeatAnswered
+from shared.contracts.window import ChallengeTold
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs, slot_of
 from shared.subjects import FANOUT, REGISTRY, SANCTUARY, Ask, Publish
 
@@ -106,6 +117,15 @@ class Gateway:
         self._wheel: WheelTimer[SessionId] = WheelTimer(WHEEL_WIDTH_NS)
         self._uplink = Uplink()
         self._seats = Seats()
+        self._posts = Posts(
+            gateway,
+            uplink=self._uplink,
+            seats=self._seats,
+            random_bytes=random_bytes,
+            units_per_s=settings.units_per_s,
+            units_burst=settings.units_burst,
+            posters_max=settings.posters_max,
+        )
         self._interest = InterestBook()
         self._courier = Courier()
         self.silences = Silences()
@@ -123,6 +143,8 @@ class Gateway:
         self._beat_at_ns = MonotonicNs(0)
         self._city_ask_at_ns = MonotonicNs(0)
         self._last_turn_ns = MonotonicNs(0)
+        self._seen_ms = WallMs(0)
+        """The wall clock at the last tick."""
         self.is_draining = False
         self.refusals: dict[str, int] = {}
         self.closes: dict[str, int] = {}
@@ -148,6 +170,11 @@ class Gateway:
         return self._courier.unanswered
 
     @property
+    def posts(self) -> Posts:
+        """For counting only."""
+        return self._posts
+
+    @property
     def egress(self) -> Egress:
         """For counting only."""
         return self._egress
@@ -166,6 +193,7 @@ class Gateway:
             self._courier.next_deadline(),
             self._seats.next_deadline(),
             self._interest.next_deadline(),
+            self._posts.next_deadline(),
             min(self._cut_ns.values(), default=None),
         )
         return MonotonicNs(min([self._beat_at_ns, *(at for at in deadlines if at is not None)]))
@@ -178,6 +206,7 @@ class Gateway:
         return self.tick(now_ns, now_ms)
 
     def tick(self, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
+        self._seen_ms = now_ms
         effects = self._turn(now_ns)
         if now_ns >= self._beat_at_ns:
             self._beat_at_ns = MonotonicNs(now_ns + BEAT_EVERY_NS)
@@ -193,6 +222,7 @@ class Gateway:
         effects.extend(self._repeat_seats(now_ns, now_ms))
         effects.extend(self._snapshot_asks(now_ns))
         effects.extend(self._announce(now_ns))
+        effects.extend(self._posts_due(now_ns, now_ms))
         for id_ in self._wheel.due(now_ns):
             session = self._sessions[id_]
             if session.form is Form.EVENTS:
@@ -241,6 +271,7 @@ class Gateway:
             if session.watch is not None or self._seats.any_of(session.id):
                 self._seats.forget_session(session.id)
                 effects.extend(self._close(session, CloseCode.FENCED, now_ns))
+        effects.extend(self._posts.end_all(self._seen_ms))
         self._control.begin_incarnation(int.from_bytes(self._random_bytes(6), "big"))
         self._uplink.begin_incarnation()
         self._edge.begin_incarnation(now_ns)
@@ -520,6 +551,47 @@ class Gateway:
             for sanctuary, wanted in self._seats.close(id_, now_ns)
         ]
 
+    # ── windows that are posted ──────────────────────────────────────────────────────────────────
+
+    def to_speak(
+        self, number: int, sanctuary: SanctuaryId, now_ns: MonotonicNs, now_ms: WallMs
+    ) -> list[Effect]:
+        """What a device must know to sign a window for this sanctuary."""
+        effects = self._turn(now_ns)
+        if self.city is None or self.is_draining:
+            return [*effects, refused(number, Refusal.NOT_READY, now_ms)]
+        return [*effects, *self._posts.to_speak(number, sanctuary, self.city, now_ns, now_ms)]
+
+    def post(self, number: int, body: bytes, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
+        """A whole window. Nothing that is in it raises."""
+        effects = self._turn(now_ns)
+        if self.city is None or self.is_draining:
+            return [*effects, refused(number, Refusal.NOT_READY, now_ms)]
+        answers, join = self._posts.post(number, body, now_ns, now_ms)
+        if join is not None:
+            session, wanted = join
+            effects.append(self._ask_seat(session, self._posts.sanctuary_of(session), wanted))
+        return [*effects, *self._counted(answers)]
+
+    def _posts_due(self, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
+        answers, over = self._posts.due(now_ns, now_ms)
+        effects = self._counted(answers)
+        for id_ in over:
+            effects.extend(
+                self._ask_seat(id_, sanctuary, wanted)
+                for sanctuary, wanted in self._seats.close(id_, now_ns)
+            )
+        return effects
+
+    def _counted(self, effects: Iterable[Effect]) -> list[Effect]:
+        """The same, with refusals among the answers counted by name."""
+        kept = list(effects)
+        for effect in kept:
+            if isinstance(effect, Respond) and isinstance(effect.answer, client.Refused):
+                reason = effect.answer.reason
+                self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        return kept
+
     # ── seats, consent, interest ─────────────────────────────────────────────────────────────────
 
     def _ask_seat(
@@ -550,9 +622,10 @@ class Gateway:
         ]
         for (id_, sanctuary), wanted in give_up:
             session = self._sessions.get(id_)
-            if session is None:
+            if session is None and not self._posts.has(id_):
                 continue
-            self._refuse(session, wanted.ref, Refusal.NOT_READY, now_ms)
+            if session is not None:
+                self._refuse(session, wanted.ref, Refusal.NOT_READY, now_ms)
             if wanted.record is not None:  # it may be seated without our knowing: it leaves
                 self._seats.release(id_, sanctuary)
                 self._egress.depart(id_, sanctuary)
@@ -584,7 +657,7 @@ class Gateway:
         subject: str,
         event: msgspec.Struct,
         now_ns: MonotonicNs,
-        now_ms: WallMs,  # noqa: ARG002  (the shape of every core)
+        now_ms: WallMs,
     ) -> list[Effect]:
         effects = self._turn(now_ns)
         match event:
@@ -592,9 +665,14 @@ class Gateway:
                 effects.extend(self._edge_batch(event, now_ns))
             case Answers():
                 for answer in event.entries:
-                    self._egress.owe(SessionId(answer.session), bytes(answer.message))
+                    session, message = SessionId(answer.session), bytes(answer.message)
+                    if self._posts.has(session):
+                        effects.extend(self._counted(self._posts.answer(session, message, now_ms)))
+                    else:
+                        self._egress.owe(session, message)
             case SeatAnswered():
                 effects.extend(self._seat_answered(event))
+                effects.extend(self._counted(self._posts.seat_answered(event, now_ms)))
             case FollowAnswered():
                 self._seats.keep_follow(SessionId(event.session), event.sanctuary, event.record)
                 self._egress.owe(SessionId(event.session), event.message)
@@ -708,11 +786,13 @@ class Gateway:
         ask: Ask,
         event: msgspec.Struct,
         now_ns: MonotonicNs,
-        now_ms: WallMs,  # noqa: ARG002  (the shape of every core)
+        now_ms: WallMs,
     ) -> list[Effect]:
         effects = self._turn(now_ns)
         if ask.answer is StatePage and isinstance(event, StatePage) and self.city is None:
             self.city = event.city
+        elif isinstance(event, ChallengeTold) and self.city is not None:
+            effects.extend(self._posts.told(event, self.city, now_ns, now_ms))
         return effects
 
     def _drop(self, reason: str) -> None:

@@ -64,6 +64,11 @@ def _struct_out(struct: msgspec.Struct) -> dict[str, Any]:
     return fields
 
 
+def plain(struct: msgspec.Struct) -> dict[str, Any]:
+    """Any struct's object, without a type."""
+    return _struct_out(struct)
+
+
 def read(message: bytes) -> msgspec.Struct:
     """One encoded server message. Raises: Refused if it is none."""
     return decode(message, cast("type[msgspec.Struct]", ServerMessage))

@@ -161,6 +161,10 @@ class Seats:
     def has(self, session: SessionId, sanctuary: bytes) -> bool:
         return sanctuary in self._seats.get(session, {})
 
+    def is_granted(self, session: SessionId, sanctuary: bytes) -> bool:
+        seat = self._seats.get(session, {}).get(sanctuary)
+        return seat is not None and seat.record is not None
+
     def any_of(self, session: SessionId) -> bool:
         return bool(self._seats.get(session))
 
