@@ -1,4 +1,4 @@
-"""Plain HTTP at the door: the page and health. Errors are JSON, by name.
+"""Plain HTTP at the door: the page, the list of rooms, and health. Errors are JSON, by name.
 
 Metrics are not here but on the health port, as every service's: this port is for anybody.
 """
@@ -18,8 +18,10 @@ from aiohttp.web_protocol import RequestHandler
 from services.gateway.head import LIVE_PATH, WATCH_PATH, HeadRefused
 from services.gateway.page_files import PageFiles
 from services.gateway.signatures import Signatures
+from shared.contracts.sanctuary import ListedRoom
 
 KEEP_ALIVE_S = 30.0
+ROOMS_PATH = "/v1/sanctuaries"
 GiveBack = Callable[[asyncio.Transport, bytes], None]
 READY_FOR_S = 0.25
 """How long one round trip over the bus answers for; a flood of probes asks no more often."""
@@ -48,6 +50,23 @@ def _refused(status: HTTPStatus, name: str, **headers: str) -> web.Response:
     return web.Response(
         status=status, body=refusal(name), content_type="application/json", headers=headers
     )
+
+
+def _rooms_told(rooms: list[ListedRoom] | None) -> web.Response:
+    if rooms is None:
+        return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+    told = [
+        {
+            "sanctuary": room.sanctuary.hex(),
+            "name": room.name,
+            "kind": room.kind.value,
+            "setting": room.setting.value,
+            "public": room.public,
+            "purpose": room.purpose,
+        }
+        for room in rooms
+    ]
+    return web.json_response({"sanctuaries": told}, headers={"Cache-Control": "no-cache"})
 
 
 _SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)  # noqa: LOG001  (nobody's child)
@@ -132,12 +151,14 @@ class Pages:
         files: PageFiles,
         signatures: Signatures,
         *,
+        rooms: Callable[[], list[ListedRoom] | None],
         is_ready: Callable[[], bool],
         round_trip: Callable[[], Awaitable[bool]],
         now_s: Callable[[], float],
     ) -> None:
         self._files = files
         self._signatures = signatures
+        self._rooms = rooms
         self._is_ready = is_ready
         self._round_trip = round_trip
         self._now_s = now_s
@@ -155,7 +176,7 @@ class Pages:
         if self._signatures.is_ours(path):
             return await self._posted(request)
         is_page = path in self._files.paths
-        if not is_page and path not in {"/livez", "/readyz", LIVE_PATH}:
+        if not is_page and path not in {"/livez", "/readyz", ROOMS_PATH, LIVE_PATH}:
             return _refused(HTTPStatus.NOT_FOUND, "not found")
         if request.method not in {"GET", "HEAD"}:
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET, HEAD")
@@ -168,6 +189,8 @@ class Pages:
                 if await self._ready():
                     return web.Response(text="ready\n")
                 return _refused(HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+            case _ if path == ROOMS_PATH:
+                return _rooms_told(self._rooms())
             case _:
                 return _refused(
                     HTTPStatus.UPGRADE_REQUIRED, "upgrade required", Upgrade="websocket"

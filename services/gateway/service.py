@@ -79,6 +79,7 @@ class Service:
         pages = Pages(
             PageFiles(),
             signatures,
+            rooms=lambda: self.core.listing.rooms(monotonic_ns()),
             is_ready=lambda: self.core.city is not None and not self.core.is_draining,
             round_trip=runtime.bus.round_trip,
             now_s=lambda: monotonic_ns() / 1e9,

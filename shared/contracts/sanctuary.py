@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from shared.contracts.records import Signed
+from shared.contracts.records import Kind, Setting, Signed
 from shared.identifiers import U32, Bytes16, Bytes32, Word
 
 
@@ -96,7 +96,33 @@ class SanctuaryBeat(msgspec.Struct, frozen=True, array_like=True, tag="sanctuary
     number: int
 
 
-SanctuaryControl = JoinsWanted | SanctuaryBeat
+ROOMS_LISTED_MAX = 512
+"""Of one sanctuary instance, in the order of the seeds: 200 kB at most, far below the bus's 1 MB."""
+
+
+class ListedRoom(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A room that anybody may know of; who is there, or how many, is none of it."""
+
+    sanctuary: Bytes16
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=80)]
+    kind: Kind
+    setting: Setting
+    public: bool
+    """Whether it can be watched without an account."""
+    purpose: Annotated[str, msgspec.Meta(max_length=280)] = ""
+
+
+class RoomsListed(msgspec.Struct, frozen=True, array_like=True, tag="rooms listed/1"):
+    """`control.<sanctuary>`, for gateways, which tell it by `GET /v1/sanctuaries`: the instance's rooms
+    but circles and those by invitation. Once the rooms stand, to every new gateway, and every 5 s.
+    """
+
+    sender: Word
+    number: int
+    rooms: Annotated[tuple[ListedRoom, ...], msgspec.Meta(max_length=ROOMS_LISTED_MAX)]
+
+
+SanctuaryControl = JoinsWanted | SanctuaryBeat | RoomsListed
 
 
 class SeatAnswered(msgspec.Struct, frozen=True, array_like=True, tag="seat/1"):

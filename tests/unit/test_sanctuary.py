@@ -19,7 +19,7 @@ from services.sanctuary.core import (
     with_voices,
 )
 from services.sanctuary.core.follows import Follows
-from services.sanctuary.core.sanctuary import COLLECT_NS, SILENCE_NS, SKEW_MS_MAX, WAIT_NS
+from services.sanctuary.core.sanctuary import COLLECT_NS, LIST_NS, SILENCE_NS, SKEW_MS_MAX, WAIT_NS
 from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import (
     FollowAnswered,
@@ -44,6 +44,7 @@ from shared.contracts import (
     RecordKind,
     RegistryBeat,
     RoomOpened,
+    RoomsListed,
     SanctuaryBeat,
     SeatAnswered,
     Signed,
@@ -558,6 +559,28 @@ def test_a_sanctuary_that_heard_nobody_unseats_nobody() -> None:
     assert house.members() == [ADA.citizen]
     house.pass_time(600 * MS)
     assert house.members() == []
+
+
+def test_the_list_names_what_anybody_may_know_and_nothing_else() -> None:
+    house = House()
+    house.start()
+    house.beating = {GATEWAY: 1}
+    told = [each for each in house.pass_time(250 * MS) if isinstance(each, RoomsListed)]
+    assert {room.sanctuary for room in told[-1].rooms} == {COMMONS, STAGE}, "no circle"
+    assert {room.name: room.public for room in told[-1].rooms} == {"Commons": False, "Stage": True}
+    assert told[-1].sender == "sanctuary-0"
+
+
+def test_the_list_is_said_again_and_to_a_gateway_that_restarted() -> None:
+    house = House().complete()
+
+    def lists(ns: int) -> int:
+        return sum(isinstance(each, RoomsListed) for each in house.pass_time(ns))
+
+    lists(LIST_NS)
+    assert lists(2 * LIST_NS) == 2
+    house.beating = {GATEWAY: 2}
+    assert lists(260 * MS) == 1
 
 
 def test_a_gateway_that_comes_back_is_asked_for_its_joins() -> None:

@@ -28,6 +28,7 @@ from services.gateway.core.egress import Egress
 from services.gateway.core.enrolments import Enrolments
 from services.gateway.core.form import Form, event_of
 from services.gateway.core.interest import InterestBook
+from services.gateway.core.listing import Listing
 from services.gateway.core.posts import Posts, refused
 from services.gateway.core.seats import Seats, Wanted
 from services.gateway.core.session import SECOND_NS, UNIT_BYTES, UNITS_OF, Limits, Session
@@ -59,7 +60,7 @@ from shared.contracts.gateway import (
 from shared.contracts.ingest import Answers
 from shared.contracts.refusals import MEANING, CloseCode, Refusal
 from shared.contracts.registry import RecordAnswered, StateAsk, StatePage
-from shared.contracts.sanctuary import FollowAnswered, JoinsWanted, SeatAnswered
+from shared.contracts.sanctuary import FollowAnswered, JoinsWanted, RoomsListed, SeatAnswered
 from shared.contracts.window import ChallengeTold
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs, slot_of
 from shared.subjects import FANOUT, REGISTRY, SANCTUARY, Ask, Publish
@@ -100,6 +101,8 @@ class Gateway:
         self.gateway = gateway
         self._random_bytes = random_bytes
         self.city = city
+        self.listing = Listing()
+        """What anybody may choose among."""
         self._control = ControlLine(gateway, int.from_bytes(random_bytes(6), "big"))
         self._limits = Limits(
             handshake_s=settings.handshake_s,
@@ -774,6 +777,11 @@ class Gateway:
                     for id_, sanctuary, seat in self._seats.kept(event.slots)
                     if seat.record is not None
                 ]
+            case RoomsListed():
+                if event.sender == sender and sender.startswith(SANCTUARY):
+                    self.listing.hear(event, now_ns)
+                else:
+                    self._drop("sender")
             case ConsentForwarded():
                 if event.gateway == sender and sender != self.gateway and not event.again:
                     self.silences.hear(event.record, now_ns, is_here=False)

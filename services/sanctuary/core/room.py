@@ -8,7 +8,7 @@ import msgspec
 
 from services.sanctuary.core.seeds import RoomSeed
 from shared.codec import encode, sha256
-from shared.contracts import MemberJoined, RoomOpened
+from shared.contracts import ListedRoom, MemberJoined, RoomOpened
 
 
 class Room:
@@ -36,6 +36,18 @@ class Room:
 
     def opened(self) -> RoomOpened:
         return RoomOpened(self.sanctuary, self.policy_bytes)
+
+    def listed(self) -> ListedRoom:
+        """As somebody who chooses among rooms is told of it."""
+        policy = self.seed.policy
+        return ListedRoom(
+            policy.sanctuary,
+            policy.name,
+            policy.kind,
+            policy.setting,
+            policy.public,
+            policy.purpose,
+        )
 
     def admits(self, citizen: bytes, by_key: Mapping[bytes, bytes]) -> bool:
         """Whether the room stands for this citizen at all."""

@@ -14,6 +14,7 @@ from shared import subjects
 from shared.codec import Refused, decode_canonical, encode
 from shared.contracts import (
     MEANING,
+    ROOMS_LISTED_MAX,
     FollowAnswered,
     FollowAsk,
     Following,
@@ -34,6 +35,7 @@ from shared.contracts import (
     MembersAsk,
     RecordKind,
     Refusal,
+    RoomsListed,
     SanctuaryBeat,
     SeatAnswered,
     Signed,
@@ -63,6 +65,8 @@ BATCH_NS = 500_000_000
 EMPTY_BATCH_NS = 2_000_000_000
 """A slot without a room."""
 BEAT_NS = 250_000_000
+LIST_NS = 5_000_000_000
+"""The public list is said again this often, for gateways that missed it."""
 COLLECT_NS = 1_000_000_000
 """How long gateways have to present kept joins, counted from when they can be checked."""
 SILENCE_NS = 3_000_000_000
@@ -146,6 +150,7 @@ class Sanctuary:
         """Kept joins are asked for until then; nil: not any more."""
         self._wanted_at_ns = 0
         self._beat_at_ns = 0
+        self._list_at_ns = 0
         self._heard_ns = 0
         self._number = 0
 
@@ -226,6 +231,8 @@ class Sanctuary:
         if now_ns >= self._beat_at_ns:
             self._beat_at_ns = now_ns + BEAT_NS
             effects.append(Publish(self._control, SanctuaryBeat(self.instance, self._number)))
+        if self._is_open and now_ns >= self._list_at_ns:
+            effects.append(self._list(now_ns))
         effects += [
             self._batch(number, (), now_ns)
             for number, slot in self._slots.items()
@@ -236,6 +243,7 @@ class Sanctuary:
     def next_deadline(self) -> MonotonicNs | None:
         times = [self._beat_at_ns]  # silence is looked for with each beat
         if self._is_open:
+            times.append(self._list_at_ns)
             times += [slot.batch_at_ns for slot in self._slots.values()]
             if not self._is_complete:
                 times.append(self._collected_ns)
@@ -531,6 +539,7 @@ class Sanctuary:
             effects += self._want_joins(now_ns)
         gateway.seen_ns = now_ns
         if gateway.incarnation != beat.incarnation:
+            self._list_at_ns = now_ns
             gateway.incarnation = beat.incarnation
             former = [m for m in gateway.seats.values() if m.incarnation != beat.incarnation]
             effects += self._unseat_all(former, now_ns)
@@ -565,6 +574,14 @@ class Sanctuary:
         self._number += 1
         wanted = JoinsWanted(self.instance, self._number, tuple(self._slots))
         return [Publish(self._control, wanted)]
+
+    def _list(self, now_ns: MonotonicNs) -> Effect:
+        """What anybody may know: no circle, nothing by invitation, and of none who is there."""
+        self._list_at_ns = now_ns + LIST_NS
+        self._number += 1
+        rooms = [room.listed() for room in self._rooms.values() if not room.seed.is_private]
+        listed = RoomsListed(self.instance, self._number, tuple(rooms[:ROOMS_LISTED_MAX]))
+        return Publish(self._control, listed)
 
     # ── numbers ──────────────────────────────────────────────────────────────────────────────────
 
