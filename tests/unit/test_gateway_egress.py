@@ -143,7 +143,7 @@ class Model:
         notice = self.next(room, "m" if session is None else "s")
         message = segment(None, notice).message
         self.egress.strike(citizen, members_key(room), SLOT, session, message)
-        self.forget(citizen, session=session, names="m" if session is None else "ms", room=room)
+        self.forget(citizen, session=session, names="ms", room=room)
         for member in self.members[room]:
             if session is None:
                 self.stream(member, room, "m").append((notice, None))
@@ -261,6 +261,19 @@ def test_a_strike_of_a_form_of_ones_own_takes_it_out_of_the_snapshot_that_waits(
     egress.strike(CITIZENS[0], own, SLOT, None, segment(None, 3).message)
     egress.resume(SESSIONS[0])
     assert drain(egress) == {SESSIONS[0]: [("snapshot", 1), 2, 3]}
+
+
+def test_a_strike_takes_the_rest_of_a_long_snapshot_too() -> None:
+    """The rest comes to the session alone, and is the members' form all the same."""
+    egress = room_of(1)
+    session = SESSIONS[0]
+    egress.pause(session)
+    egress.deliver(
+        session_key(session, ROOMS[0]), SLOT, [segment(CITIZENS[0], 1), segment(CITIZENS[1], 2)], ()
+    )
+    egress.strike(CITIZENS[0], members_key(ROOMS[0]), SLOT, None, segment(None, 3).message)
+    egress.resume(session)
+    assert drain(egress) == {session: [2, 3]}
 
 
 def test_what_is_for_one_alone_does_not_overtake_what_came_for_everybody() -> None:

@@ -359,14 +359,19 @@ class Egress:
         for viewer in list(self._busy.values()):
             if key != followed and followed in viewer.audiences:
                 continue  # whoever went over to the followers may still see what it is owed
+            # the rest of a long snapshot, and what one alone is shown again, come in the members' form
+            # to the session alone
+            own = session_key(viewer.session, key[-16:])
+            struck = keys if key == public_key(key[-16:]) else (*keys, own)
             if key in viewer.audiences:
-                self._keep(
-                    viewer, lambda owed: owed.audience not in keys or not owed.without(citizen)
-                )
-            if any((each, citizen) in viewer.left for each in keys):
+                self._drop_struck(viewer, struck, citizen)
+            if any((each, citizen) in viewer.left for each in struck):
                 self.holders[viewer.session] = None
         if notice:
             self._push(audience, [Segment(None, notice)], {})
+
+    def _drop_struck(self, viewer: Viewer, keys: tuple[AudienceKey, ...], citizen: bytes) -> None:
+        self._keep(viewer, lambda owed: owed.audience not in keys or not owed.without(citizen))
 
     def _strike_one(
         self, citizen: bytes, key: AudienceKey, slot: int, session: SessionId, notice: bytes
@@ -394,7 +399,7 @@ class Egress:
                         self._merge(viewer, audience, swept.chunks, also_denied=citizen)
         # Whichever form is struck: the snapshot, owed as the audience's, holds the session's own too.
         keys = (own_key, *audience_keys)
-        self._keep(viewer, lambda owed: owed.audience not in keys or not owed.without(citizen))
+        self._drop_struck(viewer, keys, citizen)
         if any((each, citizen) in viewer.left for each in keys):
             self.holders[viewer.session] = None
         if notice and any(audience_key in viewer.audiences for audience_key in audience_keys):
