@@ -77,7 +77,9 @@ export class Desk {
         step(asked, "acted", nowMs);
       }
     }
-    return this.#withdrawals.filter((withdrawal) => withdrawal.acted(counter, nowMs));
+    const told = this.#withdrawals.filter((withdrawal) => withdrawal.acted(counter, nowMs));
+    this.#withdrawals = this.#withdrawals.filter((each) => !each.isOver);
+    return told;
   }
 
   /** The client's `recorded`, one for each record. @returns {Withdrawal[]} those that it is new for */
@@ -88,7 +90,7 @@ export class Desk {
       }
     }
     const told = this.#withdrawals.filter((withdrawal) => withdrawal.recorded(counter, nowMs));
-    this.#withdrawals = this.#withdrawals.filter((each) => each.step !== "recorded");
+    this.#withdrawals = this.#withdrawals.filter((each) => !each.isOver);
     const isGrant = kind === "grant" && of.tier > Tier.WITHHELD;
     if (isGrant && this.withdrawal?.step === "recorded") this.withdrawal = null;
     return told;

@@ -6,8 +6,6 @@ export const ACTED_WITHIN_MS = 1000;
 export const RECORDED_WITHIN_MS = 3000;
 
 export class Withdrawal {
-  /** @type {"asked"|"acted"|"recorded"} */
-  step = "asked";
   actedAfterMs = null;
   recordedAfterMs = null;
   /** Known once the record is signed; nil while the chain is not known. */
@@ -22,6 +20,16 @@ export class Withdrawal {
     this.known = known;
   }
 
+  /**
+   * How far it is. `recorded` may be told before `acted` and counts only behind it: what is written down
+   * and not yet carried out is no withdrawal.
+   * @returns {"asked"|"acted"|"recorded"}
+   */
+  get step() {
+    if (this.actedAfterMs === null) return "asked";
+    return this.recordedAfterMs === null ? "acted" : "recorded";
+  }
+
   #isMine(counter) {
     return this.counter === null ? counter > this.known : counter >= this.counter;
   }
@@ -30,7 +38,6 @@ export class Withdrawal {
   acted(counter, nowMs) {
     if (this.actedAfterMs !== null || !this.#isMine(counter)) return false;
     this.actedAfterMs = Math.round(nowMs - this.askedMs);
-    if (this.step === "asked") this.step = "acted";
     return true;
   }
 
@@ -38,8 +45,12 @@ export class Withdrawal {
   recorded(counter, nowMs) {
     if (this.recordedAfterMs !== null || !this.#isMine(counter)) return false;
     this.recordedAfterMs = Math.round(nowMs - this.askedMs);
-    this.step = "recorded";
     return true;
+  }
+
+  /** Acted and recorded, in either order: which comes first is not promised. */
+  get isOver() {
+    return this.actedAfterMs !== null && this.recordedAfterMs !== null;
   }
 
   /** Not acted in time. */
@@ -49,7 +60,7 @@ export class Withdrawal {
 
   /** Acted, and not written down in time. */
   isUnwritten(nowMs) {
-    if (this.actedAfterMs === null || this.recordedAfterMs !== null) return false;
+    if (this.step !== "acted") return false;
     return nowMs - this.askedMs >= this.actedAfterMs + RECORDED_WITHIN_MS;
   }
 
