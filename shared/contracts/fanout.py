@@ -137,7 +137,8 @@ EdgeOp = (
 
 class EdgeBatch(msgspec.Struct, frozen=True, array_like=True, tag="edge/1"):
     """`edge.<gateway>`, fanout → one gateway. `number` counts per (slot, epoch, gateway
-    incarnation) from 0, the first of which holds `Clear`; empty ones every 500 ms.
+    incarnation) from 0, the first of which holds `Clear`; empty ones beat,
+    every 450 ms for 2 s behind operations, then every 1.25 s.
     """
 
     slot: int
