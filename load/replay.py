@@ -7,7 +7,6 @@ this one relays what was signed, shows progress, and judges.
 from __future__ import annotations
 
 import multiprocessing
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -35,9 +34,9 @@ from load.plan import (
     Stop,
 )
 from load.recordings import Recording, play_ms, rate_hz, read_directory
+from load.schedule import tiers_of
 from load.speakers import speakers_process
 from load.verdict import Verdict, judge, unexplained
-from shared.contracts.records import Tier
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 VIEWERS_A_PROCESS = 250
@@ -49,8 +48,6 @@ REPORT_S_MAX = 30.0
 END_S_MAX = 5.0
 SAMPLES_PER_S_MAX = 128
 """A citizen's default rate: beyond it ingest refuses, so a speed that needs more is refused here."""
-MIXED = ((Tier.FULL, 8), (Tier.COARSE, 6), (Tier.AGGREGATE, 1), (Tier.WITHHELD, 1))
-"""Shares of `--grants mixed`: mostly visible people, and a few that nobody may see."""
 
 
 class ReplayFailed(Exception):  # noqa: N818  (an outcome; the sentence is for a person)
@@ -72,15 +69,6 @@ class Wish:
     is_looped: bool = False
     seconds: float | None = None
     withdraw_every_s: float | None = None
-
-
-def tiers_of(grants: str, people: int, seed: int) -> list[Tier]:
-    """Everybody's tier; for `mixed` drawn by seed."""
-    if grants != "mixed":
-        return [Tier[grants.upper()]] * people
-    tiers = [tier for tier, _ in MIXED]
-    weights = [weight for _, weight in MIXED]
-    return random.Random(seed).choices(tiers, weights, k=people)  # noqa: S311  (a plan, no secret)
 
 
 class Replay:

@@ -17,7 +17,7 @@ from load.plan import (
     Silenced,
     SpeakersReport,
 )
-from load.replay import tiers_of
+from load.schedule import tiers_of
 from load.speakers import cell_of
 from load.verdict import Verdict, as_json, judge, percentile, rows, unexplained
 from shared.client.core import AccountsReport
