@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from shared.subjects import SERVICES
+from tests.browser.steps import go
 from tests.support.city import RunningCity, running_city
 from tests.support.visitor import Visit, Visitor, launch
 
@@ -38,6 +39,9 @@ def visit(browser: Browser) -> Iterator[Visit]:
         return visitors[-1]
 
     yield come
+    for visitor in visitors:
+        if not visitor.page.is_closed():
+            go(visitor.page)
     problems = [problem for visitor in visitors for problem in visitor.problems]
     for visitor in visitors:
         visitor.close()
