@@ -23,6 +23,7 @@ const STRANDS = "strands";
  * @property {Uint8Array|null} citizen 16 bytes once enrolled
  * @property {Uint8Array|null} seed until its words are written down
  * @property {string} name "" for none
+ * @property {Uint8Array[]} followed whom one follows, in every room; at most 64
  * @property {object[]} withdrawn grants that were withdrawn last, to be offered again
  */
 
@@ -126,7 +127,7 @@ export class Keystore {
     await this.keep({
       identityKey: keys.identity.privateKey, identity: keys.identity.publicKey,
       deviceKey: keys.device.privateKey, device: keys.device.publicKey,
-      nextKeyHash: keys.nextKeyHash, citizen: null, seed, name: "", withdrawn: [],
+      nextKeyHash: keys.nextKeyHash, citizen: null, seed, name: "", followed: [], withdrawn: [],
     });
     this.isPersistent = this.#rows.isKept && ((await navigator.storage?.persist?.()) ?? false);
   }

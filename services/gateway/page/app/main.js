@@ -12,13 +12,14 @@ import { Keystore } from "./keys.js";
 import { Link } from "./link.js";
 import { keysOf, SEED_BYTES } from "./recovery.js";
 import { drawArrival } from "./screens/arrive.js";
-import { ConsentPanel, drawPerson } from "./screens/consent.js";
+import { ConsentPanel } from "./screens/consent.js";
 import { Foot } from "./screens/foot.js";
 import { drawHeader, drawLinkDetails, kindWords } from "./screens/header.js";
 import { drawKeep } from "./screens/keep.js";
 import { drawKeys, keysWords } from "./screens/keys.js";
 import { drawNotice, speakUp } from "./screens/notice.js";
 import { People, roomAloud } from "./screens/people.js";
+import { drawSomebody, PersonSheet } from "./screens/person.js";
 import { drawPlaces, listSanctuaries } from "./screens/places.js";
 import { drawWords, Self } from "./screens/self.js";
 import { Sheet } from "./screens/sheet.js";
@@ -49,6 +50,8 @@ class Page {
   /** Whether keys were made on this visit: then nobody is welcomed back. */
   #isNew = false;
   #isDrawing = false;
+  /** What the plane was told last. */
+  #followed = "";
   #escapedMs = -Infinity;
   #can = "ready";
 
@@ -172,6 +175,7 @@ class Page {
     this.#panel = new ConsentPanel(this.#visit, this.#foot, {
       onWithdraw: (options) => this.#withdraw(options),
       onPerson: (citizen) => this.#person(citizen),
+      onSomebody: () => this.#somebody(),
       placeOf: (grant) => this.#placeOf(grant),
     });
     this.#self?.drop();
@@ -206,9 +210,10 @@ class Page {
     press("rooms", () => this.#choose());
     press("your-keys", () => this.#keys());
     press("your-grants", () => this.#consent());
+    press("somebody", () => this.#somebody());
     press("read", () => {
-      const { crowd, says } = this.#visit ?? this.#watching;
-      says.answer(roomAloud(crowd, pageNowMs()));
+      const { crowd, says, isCell } = this.#visit ?? this.#watching;
+      says.answer(roomAloud(crowd, pageNowMs(), { hasYou: isCell }));
       this.#draw({ isNow: true });
     });
     press("skip-withdraw", (event) => {
@@ -296,15 +301,21 @@ class Page {
     this.#panel.reveal(audience);
   }
 
+  /** @param {string} citizen hexadecimal */
   #person(citizen) {
-    const person = typeof citizen === "string" ? citizen : hex(citizen);
-    const name = this.#visit.nameOf(person);
-    this.#plane.focused = person;
-    this.#sheet.open(name, {
-      draw: (body) => drawPerson(body, { visit: this.#visit, person, name, nowMs: pageNowMs() }),
+    const sheet = new PersonSheet(this.#visit, citizen);
+    this.#plane.focused = citizen;
+    this.#sheet.open(this.#visit.nameOf(citizen), {
+      draw: (body) => sheet.draw(body, pageNowMs()),
       onClose: () => {
         this.#plane.focused = null;
       },
+    });
+  }
+
+  #somebody() {
+    this.#sheet.open("Somebody", {
+      draw: (body) => drawSomebody(body, (citizen) => this.#person(citizen)),
     });
   }
 
@@ -380,7 +391,9 @@ class Page {
     const current = this.#visit ?? this.#watching;
     drawNotice(screen === "room" || screen === "watch" ? current : null, nowMs,
       (action, topic) => this.#act(action, topic));
-    if (screen === "room" || screen === "watch") this.#people.draw(current.crowd, nowMs, { isNow });
+    if (screen === "room" || screen === "watch") {
+      this.#people.draw(current.crowd, nowMs, { isNow, hasYou: current.isCell });
+    }
     if (screen === "room") this.#drawRoom(nowMs, isNow);
     if (screen === "choose" || screen === "room") this.#drawNav();
   }
@@ -391,6 +404,9 @@ class Page {
     this.#foot.draw(visit, nowMs, { isNow });
     const isSeen = visit.mirrors(nowMs).some(({ tier }) => tier > 0);
     const { acknowledged } = visit.speaking.arrivals;
+    const followed = visit.followed.join(" ");
+    if (this.#followed !== followed) this.#plane.followed = visit.followed;
+    this.#followed = followed;
     this.#own({ citizen: visit.citizen, acknowledged, isSeen });
     this.#drawKeep(visit);
   }

@@ -62,17 +62,35 @@ export function mirrors({ consent, policy, isClose, isSpeaking, isWithdrawn, nar
     );
     const isCrowd = audience === Audience.MEMBERS && isClose === false && granted > Tier.AGGREGATE;
     const most = isCrowd ? Tier.AGGREGATE : granted;
-    const tier = isSpeaking ? most : Tier.WITHHELD;
-    const isWaiting = !isSpeaking && most > Tier.WITHHELD;
+    const count = audience === Audience.FOLLOWERS ? followers(consent, nowMs).length : null;
+    const isNobody = count === 0 && most > Tier.WITHHELD;
+    const tier = isSpeaking && !isNobody ? most : Tier.WITHHELD;
+    const isWaiting = !isSpeaking && !isNobody && most > Tier.WITHHELD;
     const untilMs = granted > Tier.WITHHELD ? grant.untilMs : null;
     return {
-      audience, who: WHO[audience], tier, granted, untilMs, isFixed,
-      words: isWaiting ? "nothing now" : TIER_WORDS[tier],
+      audience, tier, granted, untilMs, isFixed,
+      who: count ? `${WHO[audience]} (${count})` : WHO[audience],
+      words: isWaiting ? "nothing now" : isNobody ? "nobody yet" : TIER_WORDS[tier],
       until: untilWord(untilMs, nowMs),
       untilShort: untilWord(untilMs, nowMs, { isShort: true }),
-      means: isWaiting ? `${capital(TIER_WORDS[most])} once you speak.` : isCrowd ? MEANS_CROWD : MEANS[tier],
+      means: meaning({ tier, most, isWaiting, isNobody, isCrowd }),
     };
   });
+}
+
+function meaning({ tier, most, isWaiting, isNobody, isCrowd }) {
+  if (isNobody) return `${capital(TIER_WORDS[most])}, for those whom you let follow.`;
+  if (isWaiting) return `${capital(TIER_WORDS[most])} once you speak.`;
+  return isCrowd ? MEANS_CROWD : MEANS[tier];
+}
+
+/**
+ * Who may follow at this moment.
+ * @param {import("../client/consent_chain.js").ConsentChain} consent
+ * @returns {{person: Uint8Array, untilMs: number|null}[]}
+ */
+export function followers(consent, nowMs) {
+  return [...consent.approved.values()].filter(({ person }) => consent.mayFollow(person, nowMs));
 }
 
 const capital = (text) => text[0].toUpperCase() + text.slice(1);

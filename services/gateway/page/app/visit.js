@@ -5,14 +5,14 @@
 
 import { equal, fromHex, hex } from "../client/bytes.js";
 import { Connection } from "../client/connection.js";
-import { STRAND_KEY_PUBLISH_AFTER_MS, Tier } from "../client/records.js";
+import { Audience, STRAND_KEY_PUBLISH_AFTER_MS, Tier } from "../client/records.js";
 import { Crowd } from "../plane/crowd.js";
 import { pageNowMs } from "../plane/plane.js";
 import { nameOf } from "../plane/twin.js";
 import { copy } from "./copy.js";
 import { Desk } from "./desk.js";
 import { Link, secondsOf } from "./link.js";
-import { isRecognisable, mirrors, nextEnd, SOON_MS, whom } from "./mirrors.js";
+import { isRecognisable, mirrors, nextEnd, SOON_MS, TIER_WORDS, whom } from "./mirrors.js";
 import { Notices } from "./notices.js";
 import { Says } from "./says.js";
 import { Speaking } from "./speaking.js";
@@ -22,7 +22,12 @@ import { clock, clockSeconds } from "./times.js";
 const LEFT_AFTER_MS = 10_000;
 /** How long a notice that tells of something over stands. */
 const BRIEF_MS = 15_000;
+/** The city takes no longer list of one session and room. */
+const FOLLOWED_MAX = 64;
 const LIVE_PATH = "/v1/live";
+
+/** What the desk calls a change for an audience of this room. */
+export const audienceKey = (audience) => `audience ${audience}`;
 
 /** @returns {string} of this page's own city */
 export function liveUrl() {
@@ -116,6 +121,8 @@ export class Visit {
     this.leave();
     this.sanctuary = sanctuary;
     this.#connection.join(sanctuary);
+    const { followed } = this.#store.kept;
+    if (followed.length > 0) this.#connection.follow(sanctuary, followed);
     this.#onChange("all");
   }
 
@@ -128,6 +135,25 @@ export class Visit {
     this.#falseOnes.clear();
     this.sanctuary = this.policy = this.#endTold = null;
     this.hasSpoken = this.isSettled = this.#isRecognised = false;
+    this.#onChange("all");
+  }
+
+  // ── whom one follows ──────────────────────────────────────────────────────────────────────────
+
+  /** Citizens in hexadecimal; whether any of them is seen, each of them decides. */
+  get followed() {
+    return this.#store.kept.followed.map(hex);
+  }
+
+  get mayFollowMore() {
+    return this.#store.kept.followed.length < FOLLOWED_MAX;
+  }
+
+  /** @param {string} person hexadecimal */
+  async follow(person, isFollowed) {
+    const others = this.#store.kept.followed.filter((each) => hex(each) !== person);
+    await this.#store.keep({ followed: isFollowed ? [...others, fromHex(person)] : others });
+    if (this.sanctuary !== null) await this.#connection.follow(this.sanctuary, this.#store.kept.followed);
     this.#onChange("all");
   }
 
@@ -193,11 +219,13 @@ export class Visit {
 
   /** @returns {import("./mirrors.js").Mirror[]} */
   mirrors(nowMs = pageNowMs()) {
-    const { narrowed } = this.desk;
+    const asked = this.desk.narrowed;
+    const audiences = Object.values(Audience).filter((each) => asked.has(audienceKey(each)));
+    const narrowed = new Map(audiences.map((each) => [each, asked.get(audienceKey(each))]));
     return mirrors({
       consent: this.consent, policy: this.policy, isClose: this.crowd.isClose,
       isSpeaking: this.isSpeaking && this.link.state === "live", isWithdrawn: this.isWithdrawn, nowMs,
-      narrowed: new Map([...narrowed].map(([key, tier]) => [Number(key), tier])),
+      narrowed,
     });
   }
 
@@ -205,10 +233,15 @@ export class Visit {
     return this.mirrors()[0];
   }
 
+  /** Whether one of the cells is oneself: nobody can tell which. */
+  get isCell() {
+    return this.#members().tier === Tier.COARSE;
+  }
+
   /** Let an audience of this room see as much until then. */
   async allow({ audience, tier, untilMs, isNarrowing }) {
     const asked = this.desk.ask(
-      { key: String(audience), tier, isNarrowing }, pageNowMs(), this.consent.counter,
+      { key: audienceKey(audience), tier, isNarrowing }, pageNowMs(), this.consent.counter,
     );
     this.#onChange("all");
     asked.counter = tier === Tier.WITHHELD
@@ -224,6 +257,17 @@ export class Visit {
     asked.counter = await this.#connection.except({ person: fromHex(person), tier });
   }
 
+  /** Let one person follow, everywhere, until then; or not any more. @param {string} person hexadecimal */
+  async approve(person, { isApproved, untilMs = null }) {
+    const key = `follower ${person}`;
+    const tier = isApproved ? Tier.FULL : Tier.WITHHELD;
+    const asked = this.desk.ask({ key, tier, isNarrowing: !isApproved }, pageNowMs(), this.consent.counter);
+    this.#onChange("all");
+    asked.counter = isApproved
+      ? await this.#connection.approve({ person: fromHex(person), untilMs })
+      : await this.#connection.revoke({ person: fromHex(person) });
+  }
+
   /** Nobody receives anything from now on; or, of one room, nobody there. */
   async withdraw({ isAll = true } = {}) {
     const nowMs = pageNowMs();
@@ -236,6 +280,12 @@ export class Visit {
     if (this.sanctuary !== null) this.#connection.hush(this.sanctuary);
     withdrawal.counter = await asked;
     if (isAll && given.length > 0) await this.#store.keep({ withdrawn: given });
+  }
+
+  /** One grant, of another room or of all. */
+  async withdrawGrant({ sanctuary, audience, purpose }) {
+    const where = sanctuary === null ? null : fromHex(sanctuary);
+    await this.#connection.withdraw({ sanctuary: where, audience, purpose });
   }
 
   /** What was allowed before the last withdrawal and has not ended since. */
@@ -328,6 +378,7 @@ export class Visit {
     recorded: (event, nowMs) => {
       this.desk.recorded(event, nowMs);
       this.notices.drop("recorded late");
+      if (event.kind === "grant") this.says.say("consent", this.#seenBy());
     },
     chain: (_, nowMs) => {
       const isGiven = this.consent.grants(nowMs).length > 0; // by another page or device
@@ -357,6 +408,11 @@ export class Visit {
     const text = gap.isWhole ? copy.backWhole : copy.backMissing(secondsOf(gap));
     this.notices.put("back", text, { untilMs: nowMs + BRIEF_MS });
     this.says.say("link", text);
+  }
+
+  /** Who sees one from now on, in a sentence. */
+  #seenBy() {
+    return this.mirrors().map(({ who, granted }) => `${who}: ${TIER_WORDS[granted]}.`).join(" ");
   }
 
   #personOf(citizen) {
@@ -445,7 +501,8 @@ export class Visit {
   }
 
   #watchEmpty() {
-    const isEmpty = this.isSettled && this.crowd.marks.size === 0 && this.crowd.tiles.size === 0;
+    const others = this.crowd.tiles.size - (this.isCell ? 1 : 0);
+    const isEmpty = this.isSettled && this.crowd.marks.size === 0 && others <= 0;
     if (isEmpty && this.crowd.isClose !== false) this.notices.put("empty", copy.empty);
     else this.notices.drop("empty");
   }

@@ -19,6 +19,8 @@ export class Watching {
   policy = null;
   isSpeaking = false;
   isWithdrawn = false;
+  /** Whether one of the cells is oneself. */
+  isCell = false;
   #connection;
 
   /**

@@ -4,12 +4,10 @@ import { Audience, Tier } from "../../client/records.js";
 import { pageNowMs } from "../../plane/plane.js";
 import { hex } from "../../client/bytes.js";
 import { button, byId, make, rebuild } from "../dom.js";
-import { sentence, TIER_WORDS, whom, wideningWords, widens } from "../mirrors.js";
+import { followers, sentence, TIER_WORDS, whom, wideningWords, widens } from "../mirrors.js";
 import { ends, untilPhrase } from "../times.js";
-
-const STEP_WORDS = {
-  asked: "asked", acted: "acted: no byte of it leaves any more", recorded: "recorded",
-};
+import { audienceKey } from "../visit.js";
+import { told } from "./told.js";
 
 export class ConsentPanel {
   /** What is being read before it is signed. @type {{audience: number, tier: number, end: string}|null} */
@@ -26,6 +24,7 @@ export class ConsentPanel {
    * @param {object} on
    * @param {(options: {isAll: boolean}) => void} on.onWithdraw
    * @param {(citizen: string) => void} on.onPerson hexadecimal
+   * @param {() => void} on.onSomebody a person who is not on the screen
    * @param {(grant: object) => string} on.placeOf whom and where a grant is for
    */
   constructor(visit, foot, on) {
@@ -53,13 +52,15 @@ export class ConsentPanel {
     const before = visit.withdrawnGrants(nowMs);
     const key = JSON.stringify([
       mirrors, this.#draft, this.#isAgain, before, withdrawal, [...visit.consent.exceptions],
-      mirrors.map(({ audience }) => visit.desk.about(String(audience), nowMs)),
+      followers(visit.consent, nowMs), visit.consent.grants(nowMs),
+      mirrors.map(({ audience }) => visit.desk.about(audienceKey(audience), nowMs)),
       visit.desk.about("again", nowMs), visit.consent.isKnown, visit.desk.withdrawals,
     ], (_, value) => (value instanceof Uint8Array ? [...value] : value));
     rebuild(body, key, () => [
       ...this.#again(before, nowMs),
       ...mirrors.map((mirror) => this.#audience(mirror, nowMs)),
       this.#exceptions(nowMs),
+      this.#elsewhere(nowMs),
       this.#withdrawal(withdrawal),
     ].filter((part) => part !== null));
     body.querySelectorAll("canvas").forEach((canvas, i) => this.#foot.paint(canvas, mirrors[i], visit));
@@ -79,10 +80,11 @@ export class ConsentPanel {
         make("canvas", { "aria-hidden": "true" }),
         make("h3", null, who),
         make("p", { className: "small" },
-          isFixed ? fixedWords(audience) : `Allowed: ${TIER_WORDS[granted]}${until}. Now: ${mirror.words}.`)),
+          isFixed ? fixedWords() : `Allowed: ${TIER_WORDS[granted]}${until}. Now: ${mirror.words}.`)),
       isFixed ? null : this.#choice(mirror, nowMs),
+      audience === Audience.FOLLOWERS ? this.#followers(nowMs) : null,
       this.#draft?.audience === audience ? this.#question(mirror, nowMs) : null,
-      this.#told(String(audience), nowMs));
+      told(this.#visit.desk.about(audienceKey(audience), nowMs)));
   }
 
   #choice(mirror, nowMs) {
@@ -141,15 +143,16 @@ export class ConsentPanel {
       "By which name? Only those who see you in full read it. It may stay empty.", input);
   }
 
-  /** How far the last change of this came. */
-  #told(key, nowMs) {
-    const asked = this.#visit.desk.about(key, nowMs);
-    if (asked === null) return null;
-    if (asked.step === "refused") {
-      return make("p", { className: "wrong" }, `Not recorded: ${asked.reason}. Nothing has changed.`);
-    }
-    const after = asked.afterMs === null ? "…" : ` after ${asked.afterMs} ms`;
-    return make("p", { className: "small" }, `${STEP_WORDS[asked.step]}${after}`);
+  #followers(nowMs) {
+    const visit = this.#visit;
+    const allowed = followers(visit.consent, nowMs);
+    return make("div", null,
+      ...allowed.map(({ person, untilMs }) => make("p", { className: "row" },
+        make("span", null, `${visit.nameOf(hex(person))}, ${untilPhrase(untilMs, nowMs)}`),
+        button("Change", () => this.#on.onPerson(hex(person)), { className: "text" }))),
+      make("p", { className: "row" },
+        make("span", { className: "small" }, allowed.length === 0 ? "Nobody may follow you yet." : ""),
+        button("Let somebody follow", () => this.#on.onSomebody(), { className: "text" })));
   }
 
   // ── persons ───────────────────────────────────────────────────────────────────────────────────
@@ -170,6 +173,18 @@ export class ConsentPanel {
         : null);
   }
 
+  /** What stands for other rooms, or for all of them. */
+  #elsewhere(nowMs) {
+    const here = hex(this.#visit.sanctuary);
+    const grants = this.#visit.consent.grants(nowMs).filter(({ sanctuary }) => sanctuary !== here);
+    if (grants.length === 0) return null;
+    return make("section", { "aria-label": "Elsewhere" },
+      make("h3", null, "Elsewhere"),
+      ...grants.map((grant) => make("p", { className: "row" },
+        make("span", null, `${this.#on.placeOf(grant)}: ${TIER_WORDS[grant.tier]}, ${untilPhrase(grant.untilMs, nowMs)}`),
+        button("Withdraw", () => this.#visit.withdrawGrant(grant), { className: "text" }))));
+  }
+
   // ── withdrawing, and again ────────────────────────────────────────────────────────────────────
 
   #withdrawal(withdrawal) {
@@ -188,8 +203,8 @@ export class ConsentPanel {
   }
 
   #again(before, nowMs) {
-    const told = this.#told("again", nowMs);
-    if (!this.#isAgain) return told === null ? [] : [make("section", null, told)];
+    const step = told(this.#visit.desk.about("again", nowMs));
+    if (!this.#isAgain) return step === null ? [] : [make("section", null, step)];
     if (before.length === 0) {
       return [make("section", null,
         make("p", null, "Nothing was allowed before, or it has ended. Choose below who may see you."))];
@@ -206,10 +221,8 @@ export class ConsentPanel {
   }
 }
 
-function fixedWords(audience) {
-  return audience === Audience.PUBLIC
-    ? "Nothing. Not even that you are here. Nobody outside can be let in here."
-    : "Nothing. Nobody can follow yet.";
+function fixedWords() {
+  return "Nothing. Not even that you are here. Nobody outside can be let in here.";
 }
 
 /** asked, acted, recorded: each as far as it came. */
@@ -219,31 +232,4 @@ function steps(withdrawal) {
     ? "recorded …" : `recorded ${withdrawal.recordedAfterMs} ms: “Written down; it stays so.”`;
   return make("ol", { className: "steps" },
     make("li", null, "asked"), make("li", null, acted), make("li", null, recorded));
-}
-
-/**
- * What one person may see at most: opened from the list of people.
- * @param {HTMLElement} body
- * @param {{visit: import("../visit.js").Visit, person: string, name: string, nowMs: number,
- *          redraw: () => void}} of person in hexadecimal
- */
-export function drawPerson(body, { visit, person, name, nowMs }) {
-  const standing = visit.consent.exceptions.get(`${person}/any`)?.tier ?? Tier.FULL;
-  const asked = visit.desk.about(person, nowMs);
-  rebuild(body, JSON.stringify([person, standing, asked]), () => {
-    const open = asked !== null && asked.step !== "recorded" && asked.step !== "refused";
-    const now = open && asked.isNarrowing ? asked.tier : standing;
-    return [
-      make("p", null, `At most, ${name} sees of you, in every room:`),
-      make("div", { className: "choice", role: "group", "aria-label": `What ${name} may see at most` },
-        ...["nothing", "counted", "a cell", "as others"].map((words, tier) =>
-          button(words, () => visit.except(person, tier), {
-            "data-k": String(tier), "aria-pressed": String(now === tier), disabled: now === tier,
-          }))),
-      make("p", { className: "small" },
-        "Less acts at once. More is written down first, and shows only what you say from then on."),
-      asked === null ? null : make("p", { className: "small" },
-        asked.step === "refused" ? `Not recorded: ${asked.reason}.` : `${STEP_WORDS[asked.step]}${asked.afterMs === null ? "…" : ` after ${asked.afterMs} ms`}`),
-    ].filter((part) => part !== null);
-  });
 }

@@ -17,11 +17,11 @@ export function places(below) {
 const below = (count) => Math.floor((crypto.getRandomValues(new Uint32Array(1))[0] / 2 ** 32) * count);
 
 /**
- * The card; with `isWhole` it stands in the sheet and has no "Later".
+ * The card under the plane, or a part of the sheet.
  * @param {HTMLElement} box
  * @param {object} of
  * @param {import("../keys.js").Keystore} of.store with the seed still in it
- * @param {() => void} of.onLater
+ * @param {(() => void)|null} of.onLater nil: there is no later, where one asked for it
  * @param {() => void} of.onKept the words are written down, and forgotten here
  */
 export function drawKeep(box, { store, onLater, onKept }) {
@@ -30,11 +30,12 @@ export function drawKeep(box, { store, onLater, onKept }) {
     make("p", null, "24 words. Whoever has them can become you."),
     store.isPersistent ? null : make("p", null, copy.keysMayBeLost),
   ];
+  const later = () => (onLater === null ? "" : button("Later", onLater, { className: "text" }));
   const offer = () => box.replaceChildren(...lead.filter(Boolean),
     make("div", { className: "row" },
       button("Show the words", show, { className: "plain" }),
       button("Save a file", save, { className: "plain" }),
-      button("Later", onLater, { className: "text" })),
+      later()),
     restores());
   const words = async () => {
     const { WORD_LIST } = await import("../word_list.js");
@@ -53,7 +54,7 @@ export function drawKeep(box, { store, onLater, onKept }) {
       make("div", { className: "row" },
         make("label", null, wrote, "I wrote them down"),
         button("Save a file", save, { className: "plain" }),
-        button("Later", onLater, { className: "text" })),
+        later()),
       question);
     box.querySelector("input").focus({ preventScroll: true });
   };

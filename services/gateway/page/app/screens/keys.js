@@ -34,7 +34,7 @@ export function drawKeys(body, { store, visit, onForget }) {
     });
     const words = make("section", { "aria-label": "24 words" });
     if (kept.seed === null) words.append(make("p", { className: "small" }, "Your 24 words are written down; they are not kept here."));
-    else drawKeep(words, { store, onLater: () => {}, onKept: () => drawKeys(body, { store, visit, onForget }) });
+    else drawKeep(words, { store, onLater: null, onKept: () => drawKeys(body, { store, visit, onForget }) });
     return [
       make("section", { "aria-label": "Name" },
         make("label", { className: "field" }, "Your name, for those who see you in full", name),

@@ -15,8 +15,12 @@ export class People {
     this.#onPerson = onPerson;
   }
 
-  /** @param {import("../../plane/crowd.js").Crowd} crowd @returns {void} */
-  draw(crowd, nowMs, { isNow = false } = {}) {
+  /**
+   * @param {import("../../plane/crowd.js").Crowd} crowd
+   * @param {number} nowMs
+   * @param {{isNow?: boolean, hasYou?: boolean}} [options] hasYou: one of the cells may be oneself
+   */
+  draw(crowd, nowMs, { isNow = false, hasYou = false } = {}) {
     if (!isNow && nowMs - this.#drawnMs < EVERY_MS) return;
     this.#drawnMs = nowMs;
     const people = crowd.people(nowMs);
@@ -27,7 +31,7 @@ export class People {
       list.children[i].dataset.seal = person.seal;
       setText(list.children[i].lastElementChild, lineWith(person));
     });
-    const cells = cellsLine(crowd.tiles.size, { isMore: people.length > 0 });
+    const cells = cellsLine(crowd.tiles.size, { isMore: people.length > 0, hasYou });
     const nobody = people.length === 0 && cells === "" ? "You see nobody here now." : cells;
     setText(byId("people-more"), nobody);
   }
@@ -49,6 +53,6 @@ function lineWith(person) {
 }
 
 /** @param {import("../../plane/crowd.js").Crowd} crowd @returns {string} the room, read on demand */
-export function roomAloud(crowd, nowMs) {
-  return readRoom(crowd.people(nowMs), crowd.tiles.counts).join(" ");
+export function roomAloud(crowd, nowMs, { hasYou = false } = {}) {
+  return readRoom(crowd.people(nowMs), crowd.tiles.counts, { hasYou }).join(" ");
 }

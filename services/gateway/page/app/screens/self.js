@@ -9,6 +9,9 @@ const EVERY_MS = 250;
 /** A note waits so long for "Don't send". */
 export const NOTE_WAITS_MS = 3000;
 const NEAR = 2;
+/** On a phone two words of more letters than this leave no room for the other buttons. */
+const LETTERS_MAX = 16;
+const phone = matchMedia("(max-width: 699px)");
 
 export class Self {
   #drawnMs = -Infinity;
@@ -42,7 +45,7 @@ export class Self {
     this.#drawTwin(visit, nowMs);
     const { feeling, labels } = visit.speaking;
     const near = feeling === null ? [] : wordsNear(feeling, NEAR);
-    const shown = [...new Set([...labels, ...near])].slice(0, NEAR);
+    const shown = fitting([...new Set([...labels, ...near])].slice(0, NEAR));
     rebuild(byId("words"), JSON.stringify([shown, labels, visit.isSpeaking, this.#note?.text]), () =>
       feeling === null ? [] : this.#chips(shown, labels, visit.isSpeaking));
   }
@@ -66,7 +69,7 @@ export class Self {
     if (arrivals.acknowledged === null) return "On its way.";
     if (visit.mirrors(nowMs).every(({ tier }) => tier === 0)) return copy.unseen;
     const { delayMs } = arrivals;
-    return delayMs === null ? "Arrived." : `Arrived after ${(delayMs / 1000).toFixed(1)} s.`;
+    return delayMs === null ? "Arrived." : `Arrived after ${Math.round(delayMs)} ms.`;
   }
 
   #chips(shown, labels, isSpeaking) {
@@ -120,6 +123,12 @@ export class Self {
     this.#note = null;
     this.#drawnMs = -Infinity;
   }
+}
+
+/** As many of these as have room beside the other buttons. */
+function fitting(labels) {
+  const letters = labels.reduce((sum, label) => sum + VOCABULARY[label].length, 0);
+  return phone.matches && letters > LETTERS_MAX ? labels.slice(0, 1) : labels;
 }
 
 /** Every word of the vocabulary, for the sheet. */
