@@ -8,9 +8,9 @@ import re
 
 import pytest
 
-from tests.component.test_sse import asking
 from tests.support.city import RunningCity
 from tests.support.documented import Document, DocumentedWire
+from tests.support.event_stream import asking
 from tests.support.wire import Person, Speaking, now_ms, pack, sanctuary_id
 
 COMMONS, STAGE = sanctuary_id("emotive-commons"), sanctuary_id("open-stage")

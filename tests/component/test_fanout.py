@@ -33,7 +33,7 @@ from shared.identifiers import WallMs, slot_of
 from shared.runtime import pause, wall_ms
 from shared.subjects import Ask
 from tests.support.broker import Broker, wait_until
-from tests.support.fanout_stage import Gate, Stage
+from tests.support.fanout_stage import Gate, Stage, Viewer, Voice
 
 BEAT_S = 0.1
 MUST_S = 10.0
@@ -131,8 +131,48 @@ async def fanout(broker: Broker, tmp_path: Path) -> AsyncIterator[asyncio.subpro
             await process.wait()
 
 
-def is_certain(stage: LiveStage, after: int = 0) -> bool:
-    return any(getattr(word, "certain", False) for word in stage.words_heard[after:])
+class Scene:
+    """Ada, who is granted to all and about to speak; Ben, who looks through every gateway."""
+
+    def __init__(self, stage: LiveStage) -> None:
+        self.stage = stage
+        self.sanctuary = stage.room()
+        self.ada, self.ben = stage.citizen("ada"), stage.citizen("ben")
+        stage.record(self.ada, self.ada.grant(Tier.FULL))
+        self.viewers: list[Viewer] = []
+        self.voice: Voice
+
+    @property
+    def gate(self) -> Gate:
+        return self.stage.gates["gateway-0"]
+
+    @property
+    def viewer(self) -> Viewer:
+        return self.viewers[0]
+
+    async def begin(self) -> None:
+        await self.wait_certain()
+        self.viewers = [
+            self.stage.join(self.ben, self.sanctuary, gate) for gate in self.stage.gates.values()
+        ]
+        await self.wait(lambda: all(v.is_in for v in self.viewers), "the viewers have entered")
+        self.voice = self.stage.voice(self.ada, self.sanctuary)
+
+    async def wait(self, condition: Callable[[], object], what: str) -> None:
+        await wait_until(condition, what, within_s=MUST_S)
+
+    async def wait_certain(self, after: int = 0) -> None:
+        """Until a fanout says that it is, later than the first `after` words."""
+        words = self.stage.words_heard
+        await self.wait(
+            lambda: any(getattr(word, "certain", False) for word in words[after:]),
+            "fanout is certain",
+        )
+
+    async def wait_samples(self, count: int) -> None:
+        await self.wait(
+            lambda: all(len(v.of(SampleShown)) == count for v in self.viewers), f"{count} samples"
+        )
 
 
 @pytest.mark.timeout(60)
@@ -140,25 +180,19 @@ async def test_a_sample_reaches_its_audience_and_a_withdrawal_ends_it(
     broker: Broker, tmp_path: Path
 ) -> None:
     async with live(broker, "gateway-0") as stage, fanout(broker, tmp_path) as process:
-        sanctuary = stage.room()
-        ada, ben = stage.citizen("ada"), stage.citizen("ben")
-        stage.record(ada, ada.grant(Tier.FULL))
-        await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
-        viewer = stage.join(ben, sanctuary)
-        await wait_until(lambda: viewer.is_in, "the viewer has entered", within_s=MUST_S)
-        voice = stage.voice(ada, sanctuary)
-        voice.speak(2)
-        voice.seal_window()
-        await wait_until(lambda: len(viewer.of(SampleShown)) == 2, "two samples", within_s=MUST_S)
-        await wait_until(lambda: stage.fed, "the field is fed", within_s=MUST_S)
-        gate = stage.gates["gateway-0"]
-        gate.forward(ada.withdraw())
-        await wait_until(lambda: gate.acted, "acted", within_s=MUST_S)
-        voice.speak(2)
-        gate.forward(ada.withdraw(), ref=2)
-        await wait_until(lambda: len(gate.acted) == 2, "acted again", within_s=MUST_S)
-        assert viewer.log[-1] == Struck(sanctuary, ada.id, None)
-        assert len(viewer.of(SampleShown)) == 2
+        scene = Scene(stage)
+        await scene.begin()
+        scene.voice.speak(2)
+        scene.voice.seal_window()
+        await scene.wait_samples(2)
+        await scene.wait(lambda: stage.fed, "the field is fed")
+        scene.gate.forward(scene.ada.withdraw())
+        await scene.wait(lambda: scene.gate.acted, "acted")
+        scene.voice.speak(2)
+        scene.gate.forward(scene.ada.withdraw(), ref=2)
+        await scene.wait(lambda: len(scene.gate.acted) == 2, "acted again")
+        assert scene.viewer.log[-1] == Struck(scene.sanctuary, scene.ada.id, None)
+        assert len(scene.viewer.of(SampleShown)) == 2
         process.terminate()
         assert await process.wait() == 0
 
@@ -168,42 +202,30 @@ async def test_after_kill_9_a_successor_serves_within_two_seconds_under_a_higher
     broker: Broker, tmp_path: Path
 ) -> None:
     async with live(broker, "gateway-0", "gateway-1") as stage:
-        sanctuary = stage.room()
-        ada, ben = stage.citizen("ada"), stage.citizen("ben")
-        stage.record(ada, ada.grant(Tier.FULL))
+        scene = Scene(stage)
         async with fanout(broker, tmp_path) as first:
-            await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
-            viewers = [stage.join(ben, sanctuary, gate) for gate in stage.gates.values()]
-            await wait_until(
-                lambda: all(viewer.is_in for viewer in viewers), "both are in", within_s=MUST_S
-            )
-            voice = stage.voice(ada, sanctuary)
-            voice.speak(2)
-            await wait_until(
-                lambda: all(len(v.of(SampleShown)) == 2 for v in viewers), "two", within_s=MUST_S
-            )
+            await scene.begin()
+            scene.voice.speak(2)
+            await scene.wait_samples(2)
             os.kill(first.pid, signal.SIGKILL)
             await first.wait()
-        voice.speak(2)  # nobody hears these; the snapshot says where the strand is
+        scene.voice.speak(2)  # nobody hears these; the snapshot says where the strand is
         loop = asyncio.get_running_loop()
         began = loop.time()
         heard = len(stage.words_heard)
         async with fanout(broker, tmp_path):
-            await wait_until(lambda: is_certain(stage, heard), "certain again", within_s=MUST_S)
-            await wait_until(
-                lambda: all(len(v.of(StrandShown)) == 2 for v in viewers), "snapshots", within_s=5
+            await scene.wait_certain(heard)
+            await scene.wait(
+                lambda: all(len(v.of(StrandShown)) == 2 for v in scene.viewers), "snapshots"
             )
             print(f"the successor showed its snapshots after {loop.time() - began:.2f} s")
-            voice.speak()
-            await wait_until(
-                lambda: all(len(v.of(SampleShown)) == 3 for v in viewers), "a third", within_s=5
-            )
-            for viewer in viewers:
+            scene.voice.speak()
+            await scene.wait_samples(3)
+            for viewer in scene.viewers:
                 assert viewer.of(Skipped) == []
-                assert viewer.screen.strands[voice.strand].next_seq == 5
-            slot = slot_of(sanctuary)
-            batches = [b for b in stage.gates["gateway-0"].batches if b.slot == slot]
-            epochs = [batch.epoch for batch in batches]
+                assert viewer.screen.strands[scene.voice.strand].next_seq == 5
+            slot = slot_of(scene.sanctuary)
+            epochs = [batch.epoch for batch in scene.gate.batches if batch.slot == slot]
             assert len(set(epochs)) == 2
             assert epochs == sorted(epochs)
 
@@ -213,26 +235,20 @@ async def test_the_broker_restarts_and_the_room_goes_on_afresh(
     broker: Broker, tmp_path: Path
 ) -> None:
     async with live(broker, "gateway-0") as stage, fanout(broker, tmp_path) as process:
-        sanctuary = stage.room()
-        ada, ben = stage.citizen("ada"), stage.citizen("ben")
-        stage.record(ada, ada.grant(Tier.FULL))
-        await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
-        viewer = stage.join(ben, sanctuary)
-        await wait_until(lambda: viewer.is_in, "the viewer has entered", within_s=MUST_S)
-        voice = stage.voice(ada, sanctuary)
-        voice.speak()
-        await wait_until(lambda: viewer.of(SampleShown), "a sample", within_s=MUST_S)
+        scene = Scene(stage)
+        await scene.begin()
+        scene.voice.speak()
+        await scene.wait_samples(1)
         await broker.restart()
-        heard = len(stage.words_heard)
-        await wait_until(lambda: is_certain(stage, heard), "certain again", within_s=MUST_S)
+        await scene.wait_certain(len(stage.words_heard))
 
         def speaks() -> bool:
-            voice.speak()
-            last = viewer.of(SampleShown)[-1:]
+            scene.voice.speak()
+            last = scene.viewer.of(SampleShown)[-1:]
             return bool(last) and last[0].body != first_body
 
-        first_body = viewer.of(SampleShown)[-1].body
-        await wait_until(speaks, "samples flow again", within_s=MUST_S)
+        first_body = scene.viewer.of(SampleShown)[-1].body
+        await scene.wait(speaks, "samples flow again")
         assert process.returncode is None
 
 
@@ -241,26 +257,19 @@ async def test_what_waited_in_the_sockets_of_a_stopped_process_is_not_older_than
     broker: Broker, tmp_path: Path
 ) -> None:
     async with live(broker, "gateway-0") as stage, fanout(broker, tmp_path) as process:
-        sanctuary = stage.room()
-        ada, ben = stage.citizen("ada"), stage.citizen("ben")
-        stage.record(ada, ada.grant(Tier.FULL))
-        await wait_until(lambda: is_certain(stage), "fanout is certain", within_s=MUST_S)
-        viewer = stage.join(ben, sanctuary)
-        await wait_until(lambda: viewer.is_in, "the viewer has entered", within_s=MUST_S)
-        voice = stage.voice(ada, sanctuary)
-        voice.speak()
-        await wait_until(lambda: viewer.of(SampleShown), "a sample", within_s=MUST_S)
-        gate = stage.gates["gateway-0"]
+        scene = Scene(stage)
+        await scene.begin()
+        scene.voice.speak()
+        await scene.wait_samples(1)
         process.send_signal(signal.SIGSTOP)
         loop = asyncio.get_running_loop()
         stopped = loop.time()
-        voice.speak(20)
-        withdrawal = ada.withdraw()
-        gate.forward(withdrawal)
-        await wait_until(lambda: loop.time() - stopped > 1.5, "it stood still", within_s=MUST_S)
+        scene.voice.speak(20)
+        scene.gate.forward(scene.ada.withdraw())
+        await scene.wait(lambda: loop.time() - stopped > 1.5, "it stood still")
         process.send_signal(signal.SIGCONT)
-        await wait_until(lambda: gate.acted, "acted", within_s=MUST_S)
-        await wait_until(lambda: viewer.is_in, "the viewer is in again", within_s=MUST_S)
-        assert len(viewer.of(SampleShown)) == 1
-        assert viewer.screen.strands == {}
-        assert not gate.fenced
+        await scene.wait(lambda: scene.gate.acted, "acted")
+        await scene.wait(lambda: scene.viewer.is_in, "the viewer is in again")
+        assert len(scene.viewer.of(SampleShown)) == 1
+        assert scene.viewer.screen.strands == {}
+        assert not scene.gate.fenced

@@ -25,7 +25,8 @@ from shared.contracts import (
     Withdrawal,
 )
 from shared.contracts import client as c
-from tests.component.test_gateway import (
+from tests.support.broker import Broker, wait_until
+from tests.support.gateway_city import (
     CITIZEN,
     ROOM,
     STRAND,
@@ -35,7 +36,6 @@ from tests.component.test_gateway import (
     on_uvloop,
     running_gateway,
 )
-from tests.support.broker import Broker, wait_until
 
 WITHDRAWAL = Withdrawal(CITIZEN, 1, ZERO_HASH, 1, ROOM, None, None)
 GRANT = Grant(CITIZEN, 2, ZERO_HASH, 1, ROOM, Audience.MEMBERS, Tier.FULL, Purpose.LIVE, None)

@@ -18,8 +18,8 @@ import pytest
 from services.gateway.page_files import FOLDER, MODULE, TYPES, PageFiles
 from services.gateway.page_module import joined, tight
 from tests.browser.node_citizen import NODE
-from tests.component.test_gateway import make_city, on_uvloop, running_gateway, upgrade_head
 from tests.support.broker import Broker
+from tests.support.gateway_city import make_city, on_uvloop, running_gateway, upgrade_head
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = {
