@@ -45,6 +45,7 @@ WORDS: dict[str, Word] = {
     "consent": Word(
         "shared.client.commands", "consent_app", "Grant, except, withdraw, list.", PEOPLE
     ),
+    "sign": Word("shared.client.sign", "sign", "A window to post, for who has no socket.", PEOPLE),
     "gateway": Word("services.gateway", None, "Connections of people and devices.", SERVICE),
     "ingest": Word("services.ingest", None, "Admits samples, or refuses them by name.", SERVICE),
     "fanout": Word("services.fanout", None, "Applies consent, for each viewer.", SERVICE),

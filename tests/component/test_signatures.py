@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgpack
 import pytest
 
 from tests.support.city import RunningCity, running_city
@@ -17,6 +24,7 @@ from tests.support.wire import Person, Wire, now_ms, pack, sanctuary_id
 
 COMMONS = sanctuary_id("emotive-commons")
 MEMBERS, FULL, LIVE = 0, 3, 0
+PROTOCOL = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
 pytestmark = pytest.mark.timeout(120)
 _made = iter(range(10_000))
 
@@ -309,3 +317,67 @@ async def test_after_ingests_death_nothing_recorded_is_taken_again(tmp_path: Any
                 await device.ask("emotive-commons")
             device.open()
             assert (await device.post(device.window(1))).fields["admitted"] == [0]
+
+
+def example() -> str:
+    """The commands of docs/protocol.md, as they stand there."""
+    found = re.search(r"<!-- signatures -->\n```\n(.+?)\n```", PROTOCOL.read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def run(commands: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """In a shell of its own, with `synchronia` on its path and keys of its own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-ec", commands],
+        cwd=folder,
+        env={**os.environ, "PATH": path, "XDG_CONFIG_HOME": str(folder), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+async def test_the_documented_commands_speak_without_a_socket(
+    shared_city: RunningCity, tmp_path: Path
+) -> None:
+    commands = example().replace("http://127.0.0.1:8080", shared_city.url)
+    async with viewer_in(shared_city) as viewer:
+        done = await asyncio.to_thread(run, commands, tmp_path)
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout.splitlines()[-1])
+        assert (answer["window"], answer["admitted"], answer["refused"]) == (0, [0], [])
+        messages = await seen(viewer, unbase64url(answer["strand"]), "ended")
+        [sample] = [message for message in messages if message[0] == "sample"]
+        assert msgpack.unpackb(sample[2])[2:4] == [400, -200]
+        again = await asyncio.to_thread(run, commands.splitlines()[-1], tmp_path)
+        assert json.loads(again.stdout) == answer
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("synchronia sign --facts /dev/null '0 0'", "GET /v1/signatures/<sanctuary> answers"),
+        ("synchronia sign --facts nowhere '0 0'", "cannot read nowhere"),
+        ("synchronia sign --facts facts.json '7 0' > w", "between -1 and 1"),
+        ("synchronia sign --facts facts.json '0 0' > w", "no keys at"),
+        (
+            "synchronia keys new && synchronia sign --facts facts.json '0 0' > w",
+            "nobody in this city yet",
+        ),
+        ("synchronia sign --facts none.json '0 0' > w", "--policy"),
+    ],
+)
+def test_signing_says_in_one_line_what_is_wrong(
+    shared_city: RunningCity, tmp_path: Path, command: str, sentence: str
+) -> None:
+    url = f"{shared_city.url}{PATH}"
+    if "none.json" in command:
+        command = f"synchronia keys new > k; {command}"
+    asks = f"curl -s {url}/emotive-commons > facts.json; curl -s {url}/no-such-room > none.json"
+    done = run(f"{asks}; {command}", tmp_path)
+    assert done.returncode != 0
+    assert sentence in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -42,6 +42,7 @@ from shared.contracts.client import (
 )
 from shared.contracts.refusals import CLOSES
 from shared.contracts.sample import Sample
+from shared.contracts.window import POST_BYTES_MAX, PostedWindow, ToSpeak, WindowTaken
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "asyncapi.yaml"
 WATCHED = (
@@ -105,6 +106,10 @@ class Schemas:
             self.made[kind.__name__] = {}
             self.made[kind.__name__] = self._struct(kind)
         return {"$ref": f"#/components/schemas/{kind.__name__}"}
+
+    def whole(self, kind: type[msgspec.Struct]) -> dict[str, Any]:
+        """A struct's schema where it stands alone."""
+        return self._struct(kind)
 
     def _struct(self, kind: type[msgspec.Struct]) -> dict[str, Any]:
         info = inspect.type_info(kind)
@@ -210,12 +215,57 @@ CLOSE = {
 }
 
 
+def _answer(
+    schemas: Schemas, kind: type[msgspec.Struct], name: str, *, without: str = ""
+) -> dict[str, Any]:
+    """An answer over HTTP: its fields alone, without a name among them."""
+    whole = schemas.whole(kind)
+    properties = {
+        field: schema
+        for field, schema in whole["properties"].items()
+        if field not in {"type", without}
+    }
+    message = _message(schemas, kind) | {"name": name, "title": name}
+    return message | {
+        "payload": {"type": "object", "required": list(properties), "properties": properties}
+    }
+
+
+REFUSED_POST = {
+    "name": "refused post",
+    "title": "refused post",
+    "summary": "Why a request was refused; the status is in docs/protocol.md.",
+    "contentType": "application/json",
+    "payload": {
+        "type": "object",
+        "required": ["refused"],
+        "properties": {
+            "refused": {"type": "string"},
+            "meaning": {"type": "string"},
+            "now_ms": {"type": "integer"},
+        },
+    },
+}
+
+
+def _posting(schemas: Schemas) -> dict[str, dict[str, Any]]:
+    """What devices without sockets send and get."""
+    window = _message(schemas, PostedWindow) | {"contentType": "application/msgpack"}
+    return {
+        "ToSpeak": _answer(schemas, ToSpeak, "to speak"),
+        "PostedWindow": window,
+        "WindowTaken": _answer(schemas, WindowTaken, "window taken", without="ref"),
+        "RefusedPost": REFUSED_POST,
+    }
+
+
 def document() -> dict[str, Any]:
     """The whole of it."""
     schemas = Schemas()
     said, told = get_args(ClientMessage), get_args(ServerMessage)
     messages = {kind.__name__: _message(schemas, kind) for kind in (*said, *told)}
     messages["Close"] = CLOSE
+    messages |= _posting(schemas)
 
     def shown(names: list[str]) -> dict[str, Any]:
         return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
@@ -283,6 +333,24 @@ def document() -> dict[str, Any]:
                 },
                 "messages": shown(watched_names),
             },
+            "to_speak": {
+                "address": "/v1/signatures/{sanctuary}",
+                "title": "What to sign",
+                "description": "GET, answered with one object.",
+                "servers": [{"$ref": "#/servers/http"}],
+                "parameters": {
+                    "sanctuary": {"description": "A sanctuary's id in hex, or its slug."}
+                },
+                "messages": shown(["ToSpeak", "RefusedPost"]),
+            },
+            "signatures": {
+                "address": "/v1/signatures",
+                "title": "Speak without a socket",
+                "description": "POST of a whole sealed window in MessagePack, an array in the order of "
+                f"`x-messagepack`; at most {POST_BYTES_MAX} bytes. The answer is one object.",
+                "servers": [{"$ref": "#/servers/http"}],
+                "messages": shown(["PostedWindow", "WindowTaken", "RefusedPost"]),
+            },
         },
         "operations": {
             "hear": {
@@ -303,6 +371,24 @@ def document() -> dict[str, Any]:
                 "channel": {"$ref": "#/channels/watch"},
                 "messages": of_channel("watch", watched_names),
                 "bindings": {"http": {"method": "GET", "bindingVersion": "0.3.0"}},
+            },
+            "ask": {
+                "action": "send",
+                "title": "What devices are told to sign",
+                "channel": {"$ref": "#/channels/to_speak"},
+                "messages": of_channel("to_speak", ["ToSpeak", "RefusedPost"]),
+                "bindings": {"http": {"method": "GET", "bindingVersion": "0.3.0"}},
+            },
+            "take": {
+                "action": "receive",
+                "title": "What devices post",
+                "channel": {"$ref": "#/channels/signatures"},
+                "messages": of_channel("signatures", ["PostedWindow"]),
+                "bindings": {"http": {"method": "POST", "bindingVersion": "0.3.0"}},
+                "reply": {
+                    "channel": {"$ref": "#/channels/signatures"},
+                    "messages": of_channel("signatures", ["WindowTaken", "RefusedPost"]),
+                },
             },
         },
         "components": {"messages": messages, "schemas": schemas.made},

@@ -10,15 +10,18 @@ import pytest
 import yaml
 
 from services.gateway.core import json_twin
+from services.gateway.signatures import told
 from services.gateway.sse import close_event
 from shared.codec import encode
-from shared.contracts.client import ClientMessage, ServerMessage
-from shared.contracts.refusals import CLOSES
+from shared.contracts.client import ClientMessage, Refused, ServerMessage
+from shared.contracts.refusals import CLOSES, MEANING, Refusal
+from shared.contracts.window import PostedWindow, ToSpeak, WindowTaken
 from tests.contract.asyncapi_write import DOCUMENT, written
 from tests.contract.examples import example
 from tests.support.documented import Document
 
 SAID = {kind.__name__: kind for kind in get_args(ClientMessage)}
+POSTING = {"ToSpeak", "PostedWindow", "WindowTaken", "RefusedPost"}
 TOLD = {kind.__name__: kind for kind in get_args(ServerMessage)}
 
 
@@ -36,7 +39,7 @@ def test_every_message_has_its_place_and_its_words(document: Document) -> None:
     live = document.whole["channels"]["live"]["messages"]
     assert set(live) == set(SAID) | set(TOLD)
     messages = document.whole["components"]["messages"]
-    assert set(messages) == set(live) | {"Close"}
+    assert set(messages) == set(live) | {"Close"} | POSTING
     for name, message in messages.items():
         assert message.get("summary"), f"{name} has no docstring"
     operations = document.whole["operations"]
@@ -106,3 +109,38 @@ def test_the_last_event_of_a_stream_is_documented(document: Document) -> None:
     for code in CLOSES:
         [_, data] = close_event(code).decode().strip().split("\n")
         document.check("watch", yaml.safe_load(data.removeprefix("data: ")))
+
+
+@pytest.mark.parametrize("kind", [ToSpeak, WindowTaken])
+@pytest.mark.parametrize("size", ["full", "least"])
+def test_what_a_device_is_answered_is_documented(
+    document: Document, kind: type[msgspec.Struct], size: str
+) -> None:
+    made = example(kind, full=size == "full")
+    assert isinstance(made, ToSpeak | WindowTaken)
+    response = told(made, {})
+    assert isinstance(response.body, bytes)
+    channel = "to_speak" if kind is ToSpeak else "signatures"
+    name = "to speak" if kind is ToSpeak else "window taken"
+    fields = msgspec.json.decode(response.body)
+    document.check_named(channel, name, fields)
+    if size == "full":
+        assert set(fields) == set(document.properties(channel, name))
+
+
+@pytest.mark.parametrize("reason", list(Refusal))
+def test_a_device_is_refused_as_documented(document: Document, reason: Refusal) -> None:
+    response = told(Refused(None, reason.value, MEANING[reason], 1), {})
+    assert isinstance(response.body, bytes)
+    document.check_named("signatures", "refused post", msgspec.json.decode(response.body))
+    waits = {429, 503}
+    assert ("Retry-After" in response.headers) == (response.status in waits)
+
+
+@pytest.mark.parametrize("size", ["full", "least"])
+def test_a_posted_window_is_documented_as_it_travels(document: Document, size: str) -> None:
+    made = example(PostedWindow, full=size == "full")
+    array = msgspec.msgpack.decode(encode(made))
+    properties = document.properties("signatures", "signatures/1")
+    assert document.order("signatures", "signatures/1") == ["type", *made.__struct_fields__]
+    assert len(array) == len(properties)

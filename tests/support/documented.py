@@ -53,11 +53,24 @@ class Document:
     def names(self, channel: str) -> set[str]:
         return set(self._schemas[channel])
 
+    def properties(self, channel: str, name: str) -> dict[str, Any]:
+        properties = self._resolved(self._schemas[channel][name])["properties"]
+        assert isinstance(properties, dict)
+        return properties
+
+    def order(self, channel: str, name: str) -> list[str]:
+        """Of a message's fields in MessagePack."""
+        return list(self._resolved(self._schemas[channel][name])["x-messagepack"])
+
     def check(self, channel: str, fields: dict[str, Any]) -> None:
+        """As `check_named`, by the message's own word."""
+        self.check_named(channel, fields["type"], fields)
+
+    def check_named(self, channel: str, name: str, fields: dict[str, Any]) -> None:
         """Raises: KeyError for a message that the channel does not have, ValidationError for fields that
         do not fit, AssertionError for fields that are not documented.
         """
-        schema = self._schemas[channel][fields["type"]]
+        schema = self._schemas[channel][name]
         whole = {**schema, "components": self.whole["components"]}
         jsonschema.Draft7Validator(whole).validate(fields)
         known = set(self._resolved(schema)["properties"])
