@@ -29,10 +29,14 @@ MISSING = """\
 the browser tests need a Chromium of version 137 or later (WebCrypto Ed25519); none of {names} is in \
 PATH and Playwright has none of its own. On Debian: apt-get install chromium. Elsewhere: \
 python -m playwright install chromium"""
+CITY_HOST = "city.test"
+"""This machine under a name that no browser trusts: no https, so no WebCrypto."""
 PHONE = (360, 640)
 WIDE = (1280, 800)
 ANSWER_MS_MAX = 10_000
 """How long the page may take for anything that a test waits for; wide, the machine may be busy."""
+OWN_CLOSE = "WebSocket is closed before the connection is established"
+"""Chromium's word on a page that has changed its mind; nothing is wrong."""
 Scheme = Literal["light", "dark"]
 
 
@@ -46,7 +50,8 @@ def launch(playwright: Playwright) -> Browser:
     found = found or playwright.chromium.executable_path
     if not Path(found).exists():
         raise NoBrowserError(MISSING.format(names=", ".join(NAMES)))
-    return playwright.chromium.launch(executable_path=found, args=["--force-color-profile=srgb"])
+    args = ["--force-color-profile=srgb", f"--host-resolver-rules=MAP {CITY_HOST} 127.0.0.1"]
+    return playwright.chromium.launch(executable_path=found, args=args)
 
 
 class Visitor:
@@ -69,7 +74,7 @@ class Visitor:
         self.sent: list[list[Any]] = []
         """Messages of all sockets, decoded, in order."""
         self.received: list[list[Any]] = []
-        self._expects = [re.compile(pattern) for pattern in expects]
+        self._expects = [re.compile(pattern) for pattern in (OWN_CLOSE, *expects)]
         self.context: BrowserContext = browser.new_context(
             base_url=url,
             viewport={"width": size[0], "height": size[1]},
