@@ -96,6 +96,18 @@ export class Desk {
     return told;
   }
 
+  /** The connection broke off. */
+  cut() {
+    for (const withdrawal of this.#withdrawals) withdrawal.cut();
+  }
+
+  /** The city's chain as it stands. @returns {Withdrawal[]} those that are settled by it */
+  found(counter) {
+    const told = this.#withdrawals.filter((withdrawal) => withdrawal.found(counter));
+    this.#withdrawals = this.#withdrawals.filter((each) => !each.isOver);
+    return told;
+  }
+
   /** The city will not have it. */
   refused({ counter, reason }, nowMs) {
     for (const asked of this.#asked.values()) {
@@ -104,12 +116,6 @@ export class Desk {
         step(asked, "refused", nowMs);
       }
     }
-  }
-
-  /** When somebody becomes late next; nil: never. */
-  get dueMs() {
-    const due = this.#withdrawals.map(({ dueMs }) => dueMs).filter((at) => at !== null);
-    return due.length === 0 ? null : Math.min(...due);
   }
 }
 

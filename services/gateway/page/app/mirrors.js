@@ -11,9 +11,6 @@ const MEANS = Object.freeze([
   "Your exact place, your name, your words.",
 ]);
 const MEANS_CROWD = "You count in the mood. Too many are here for cells.";
-/** From so long before its end a grant is said to end soon. */
-export const SOON_MS = 5 * 60_000;
-
 const WHO = Object.freeze({
   [Audience.MEMBERS]: "This room",
   [Audience.PUBLIC]: "All others",
@@ -93,7 +90,8 @@ export function followers(consent, nowMs) {
   return [...consent.approved.values()].filter(({ person }) => consent.mayFollow(person, nowMs));
 }
 
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
+/** With a capital letter, to begin a sentence. */
+export const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 /** The grant that stands for an audience; nil: none, or it has ended. */
 function grantOf(consent, sanctuary, audience, nowMs) {

@@ -9,10 +9,12 @@ import { Audience, STRAND_KEY_PUBLISH_AFTER_MS, Tier } from "../client/records.j
 import { Crowd } from "../plane/crowd.js";
 import { pageNowMs } from "../plane/plane.js";
 import { nameOf } from "../plane/twin.js";
+import { Allowing, audienceKey } from "./allowing.js";
 import { copy } from "./copy.js";
 import { Desk } from "./desk.js";
+import { Ends } from "./ends.js";
 import { Link, secondsOf } from "./link.js";
-import { isRecognisable, mirrors, nextEnd, SOON_MS, TIER_WORDS, whom } from "./mirrors.js";
+import { capital, isRecognisable, mirrors, TIER_WORDS, whom } from "./mirrors.js";
 import { Notices } from "./notices.js";
 import { Says } from "./says.js";
 import { Speaking } from "./speaking.js";
@@ -25,9 +27,6 @@ const BRIEF_MS = 15_000;
 /** The city takes no longer list of one session and room. */
 const FOLLOWED_MAX = 64;
 const LIVE_PATH = "/v1/live";
-
-/** What the desk calls a change for an audience of this room. */
-export const audienceKey = (audience) => `audience ${audience}`;
 
 /** @returns {string} of this page's own city */
 export function liveUrl() {
@@ -56,7 +55,7 @@ export class Visit {
   #store;
   #onChange;
   #falseOnes = new Set();
-  #endTold = null;
+  #ends = new Ends();
 
   /**
    * @param {import("./keys.js").Keystore} store with keys in it
@@ -72,6 +71,10 @@ export class Visit {
     this.#connection = new Connection({
       url: liveUrl(), keys: store.keys, citizen: store.kept.citizen,
       onEvent: (event) => this.#happened(event),
+    });
+    this.allowing = new Allowing({
+      connection: this.#connection, store, desk: this.desk, where: () => this.sanctuary,
+      onChange: () => this.#onChange("all"),
     });
     this.#self();
     this.#connection.open();
@@ -133,7 +136,8 @@ export class Visit {
     this.notices.clear();
     this.link.begins();
     this.#falseOnes.clear();
-    this.sanctuary = this.policy = this.#endTold = null;
+    this.#ends.clear();
+    this.sanctuary = this.policy = null;
     this.hasSpoken = this.isSettled = this.#isRecognised = false;
     this.#onChange("all");
   }
@@ -238,71 +242,13 @@ export class Visit {
     return this.#members().tier === Tier.COARSE;
   }
 
-  /** Let an audience of this room see as much until then. */
-  async allow({ audience, tier, untilMs, isNarrowing }) {
-    const asked = this.desk.ask(
-      { key: audienceKey(audience), tier, isNarrowing }, pageNowMs(), this.consent.counter,
-    );
-    this.#onChange("all");
-    asked.counter = tier === Tier.WITHHELD
-      ? await this.#connection.withdraw({ sanctuary: this.sanctuary, audience })
-      : await this.#connection.grant({ sanctuary: this.sanctuary, audience, tier, untilMs });
-  }
-
-  /** The most that one person may see, everywhere; full: as everybody. @param {string} person hexadecimal */
-  async except(person, tier) {
-    const isNarrowing = tier !== Tier.FULL;
-    const asked = this.desk.ask({ key: person, tier, isNarrowing }, pageNowMs(), this.consent.counter);
-    this.#onChange("all");
-    asked.counter = await this.#connection.except({ person: fromHex(person), tier });
-  }
-
-  /** Let one person follow, everywhere, until then; or not any more. @param {string} person hexadecimal */
-  async approve(person, { isApproved, untilMs = null }) {
-    const key = `follower ${person}`;
-    const tier = isApproved ? Tier.FULL : Tier.WITHHELD;
-    const asked = this.desk.ask({ key, tier, isNarrowing: !isApproved }, pageNowMs(), this.consent.counter);
-    this.#onChange("all");
-    asked.counter = isApproved
-      ? await this.#connection.approve({ person: fromHex(person), untilMs })
-      : await this.#connection.revoke({ person: fromHex(person) });
-  }
-
   /** Nobody receives anything from now on; or, of one room, nobody there. */
   async withdraw({ isAll = true } = {}) {
-    const nowMs = pageNowMs();
-    if (isAll && this.desk.withdrawal !== null) return;
-    const given = this.consent.grants(nowMs);
-    const withdrawal = this.desk.withdraw(nowMs, this.consent.epoch, { isAll });
+    if (isAll && this.isWithdrawn) return;
     this.speaking.end();
-    this.#onChange("all"); // struck in the next frame, before any answer
-    const asked = this.#connection.withdraw(isAll ? {} : { sanctuary: this.sanctuary });
+    const asked = this.allowing.withdraw({ isAll });
     if (this.sanctuary !== null) this.#connection.hush(this.sanctuary);
-    withdrawal.counter = await asked;
-    if (isAll && given.length > 0) await this.#store.keep({ withdrawn: given });
-  }
-
-  /** One grant, of another room or of all. */
-  async withdrawGrant({ sanctuary, audience, purpose }) {
-    const where = sanctuary === null ? null : fromHex(sanctuary);
-    await this.#connection.withdraw({ sanctuary: where, audience, purpose });
-  }
-
-  /** What was allowed before the last withdrawal and has not ended since. */
-  withdrawnGrants(nowMs = pageNowMs()) {
-    return this.#store.kept.withdrawn.filter(({ untilMs }) => untilMs === null || untilMs > nowMs);
-  }
-
-  /** The same grants again: each one new, signed by the identity key. */
-  async seeMeAgain() {
-    const grants = this.withdrawnGrants();
-    const known = this.consent.epoch;
-    this.desk.ask({ key: "again", tier: Tier.FULL, isNarrowing: false }, pageNowMs(), known);
-    this.#onChange("all");
-    for (const { sanctuary, ...grant } of grants) {
-      await this.#connection.grant({ ...grant, sanctuary: sanctuary === null ? null : fromHex(sanctuary) });
-    }
-    await this.#store.keep({ withdrawn: [] });
+    await asked;
   }
 
   // ── what happens ──────────────────────────────────────────────────────────────────────────────
@@ -380,7 +326,8 @@ export class Visit {
       this.notices.drop("recorded late");
       if (event.kind === "grant") this.says.say("consent", this.#seenBy());
     },
-    chain: (_, nowMs) => {
+    chain: ({ counter }, nowMs) => {
+      for (const withdrawal of this.desk.found(counter)) this.#acted(withdrawal);
       const isGiven = this.consent.grants(nowMs).length > 0; // by another page or device
       if (isGiven && this.desk.withdrawal?.step === "recorded") this.desk.withdrawal = null;
     },
@@ -396,6 +343,7 @@ export class Visit {
 
   #lost(nowMs) {
     this.crowd.gap(nowMs);
+    this.desk.cut();
     this.notices.drop("empty");
     this.notices.put("no connection", copy.reconnecting);
     this.says.say("link", copy.reconnecting);
@@ -483,21 +431,16 @@ export class Visit {
   }
 
   #watchEnds(nowMs) {
-    const ending = nextEnd(this.mirrors(nowMs));
-    if (ending !== null && ending.untilMs - nowMs <= SOON_MS) {
-      const who = whom(ending.audience);
-      this.#endTold = { ...ending, who };
-      this.notices.put("ends soon", copy.endsSoon(clock(ending.untilMs), who), { actions: ["extend"] });
-      return;
+    const { soon, ended } = this.#ends.look(this.mirrors(nowMs), nowMs, this);
+    if (soon === null) this.notices.drop("ends soon");
+    else {
+      const text = copy.endsSoon(clock(soon.untilMs), whom(soon.audience));
+      this.notices.put("ends soon", text, { actions: ["extend"] });
     }
-    this.notices.drop("ends soon");
-    if (this.#endTold !== null && this.#endTold.untilMs <= nowMs && !this.isWithdrawn) {
-      const who = this.#endTold.who[0].toUpperCase() + this.#endTold.who.slice(1);
-      const text = copy.ended(clock(this.#endTold.untilMs), who);
-      this.notices.put("ended", text, { untilMs: nowMs + 60_000, actions: ["seen"] });
-      this.says.say("ends", text);
-    }
-    if (this.#endTold !== null && this.#endTold.untilMs <= nowMs) this.#endTold = null;
+    if (ended === null) return;
+    const text = copy.ended(clock(ended.untilMs), capital(whom(ended.audience)));
+    this.notices.put("ended", text, { untilMs: nowMs + 60_000, actions: ["seen"] });
+    this.says.say("ends", text);
   }
 
   #watchEmpty() {

@@ -10,6 +10,8 @@ export class Withdrawal {
   recordedAfterMs = null;
   /** Known once the record is signed; nil while the chain is not known. */
   counter = null;
+  #isCut = false;
+  #isFound = false;
 
   /**
    * @param {number} askedMs of a clock that never jumps
@@ -26,6 +28,7 @@ export class Withdrawal {
    * @returns {"asked"|"acted"|"recorded"}
    */
   get step() {
+    if (this.#isFound) return "recorded";
     if (this.actedAfterMs === null) return "asked";
     return this.recordedAfterMs === null ? "acted" : "recorded";
   }
@@ -48,27 +51,36 @@ export class Withdrawal {
     return true;
   }
 
+  /** The connection broke off: an `acted` that was on its way will not come any more. */
+  cut() {
+    this.#isCut = true;
+  }
+
+  /**
+   * The city's chain holds records up to this one. Behind a connection that broke off that is all that
+   * will be heard of it: it is durable, and every part of the city goes by what is durable.
+   * @returns {boolean} whether that was new
+   */
+  found(counter) {
+    const isFound = this.#isCut && !this.#isFound && this.counter !== null && counter >= this.counter;
+    this.#isFound ||= isFound;
+    return isFound;
+  }
+
   /** Acted and recorded, in either order: which comes first is not promised. */
   get isOver() {
-    return this.actedAfterMs !== null && this.recordedAfterMs !== null;
+    return this.step === "recorded";
   }
 
   /** Not acted in time. */
   isLate(nowMs) {
-    return this.actedAfterMs === null && nowMs - this.askedMs >= ACTED_WITHIN_MS;
+    return this.step === "asked" && nowMs - this.askedMs >= ACTED_WITHIN_MS;
   }
 
   /** Acted, and not written down in time. */
   isUnwritten(nowMs) {
     if (this.step !== "acted") return false;
     return nowMs - this.askedMs >= this.actedAfterMs + RECORDED_WITHIN_MS;
-  }
-
-  /** When the next of the two is to be asked; nil: never more. */
-  get dueMs() {
-    if (this.actedAfterMs === null) return this.askedMs + ACTED_WITHIN_MS;
-    if (this.recordedAfterMs !== null) return null;
-    return this.askedMs + this.actedAfterMs + RECORDED_WITHIN_MS;
   }
 
   /** "acted 38 ms, recorded 61 ms", as far as it got. */

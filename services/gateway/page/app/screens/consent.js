@@ -6,7 +6,7 @@ import { hex } from "../../client/bytes.js";
 import { button, byId, make, rebuild } from "../dom.js";
 import { followers, sentence, TIER_WORDS, whom, wideningWords, widens } from "../mirrors.js";
 import { ends, untilPhrase } from "../times.js";
-import { audienceKey } from "../visit.js";
+import { audienceKey } from "../allowing.js";
 import { told } from "./told.js";
 
 export class ConsentPanel {
@@ -49,7 +49,7 @@ export class ConsentPanel {
     const visit = this.#visit;
     const mirrors = visit.mirrors(nowMs);
     const { withdrawal } = visit.desk;
-    const before = visit.withdrawnGrants(nowMs);
+    const before = visit.allowing.withdrawn(nowMs);
     const key = JSON.stringify([
       mirrors, this.#draft, this.#isAgain, before, withdrawal, [...visit.consent.exceptions],
       followers(visit.consent, nowMs), visit.consent.grants(nowMs),
@@ -102,7 +102,7 @@ export class ConsentPanel {
     if (tier === mirror.granted && this.#draft === null && tier === Tier.WITHHELD) return;
     if (tier < mirror.granted && !widens(mirror, wanted)) {
       this.#draft = null;
-      this.#visit.allow({ audience: mirror.audience, ...wanted, isNarrowing: true });
+      this.#visit.allowing.allow({ audience: mirror.audience, ...wanted, isNarrowing: true });
     } else this.#draft = { audience: mirror.audience, tier, end: ends(nowMs)[0].key };
     this.#redraw();
   }
@@ -125,7 +125,7 @@ export class ConsentPanel {
       tier === Tier.FULL ? this.#name() : null,
       button(wideningWords(audience, wanted, nowMs), () => {
         this.#draft = null;
-        this.#visit.allow({ audience, ...wanted, isNarrowing: !widens(mirror, wanted) });
+        this.#visit.allowing.allow({ audience, ...wanted, isNarrowing: !widens(mirror, wanted) });
         this.#redraw();
       }, { className: "main", "data-k": "yes" }),
       button("Leave it as it is", () => {
@@ -182,7 +182,7 @@ export class ConsentPanel {
       make("h3", null, "Elsewhere"),
       ...grants.map((grant) => make("p", { className: "row" },
         make("span", null, `${this.#on.placeOf(grant)}: ${TIER_WORDS[grant.tier]}, ${untilPhrase(grant.untilMs, nowMs)}`),
-        button("Withdraw", () => this.#visit.withdrawGrant(grant), { className: "text" }))));
+        button("Withdraw", () => this.#visit.allowing.withdrawGrant(grant), { className: "text" }))));
   }
 
   // ── withdrawing, and again ────────────────────────────────────────────────────────────────────
@@ -215,7 +215,7 @@ export class ConsentPanel {
         make("li", null, `${this.#on.placeOf(grant)}: ${TIER_WORDS[grant.tier]}, ${untilPhrase(grant.untilMs, nowMs)}`))),
       button("Let them see me again", () => {
         this.#isAgain = false;
-        this.#visit.seeMeAgain();
+        this.#visit.allowing.again();
         this.#redraw();
       }, { className: "main", "data-k": "again yes" }))];
   }

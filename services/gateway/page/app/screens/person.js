@@ -1,6 +1,7 @@
 /** One person: what they see of you at most, whether they may follow you, whether you follow them. */
 
 import { Tier } from "../../client/records.js";
+import { followerKey } from "../allowing.js";
 import { button, make, rebuild } from "../dom.js";
 import { ends, untilPhrase } from "../times.js";
 import { told } from "./told.js";
@@ -32,7 +33,7 @@ export class PersonSheet {
     const person = this.#person;
     const standing = visit.consent.exceptions.get(`${person}/any`)?.tier ?? Tier.FULL;
     const limited = visit.desk.about(person, nowMs);
-    const approval = visit.desk.about(`follower ${person}`, nowMs);
+    const approval = visit.desk.about(followerKey(person), nowMs);
     const allowed = visit.consent.approved.get(person) ?? null;
     const isFollowed = visit.followed.includes(person);
     const key = JSON.stringify([
@@ -54,7 +55,7 @@ export class PersonSheet {
     const wanted = typeof this.#draft === "number" ? this.#draft : null;
     const choose = (tier) => {
       this.#draft = tier > now ? tier : null;
-      if (tier < now) this.#visit.except(this.#person, tier);
+      if (tier < now) this.#visit.allowing.except(this.#person, { tier, isNarrowing: true });
       redraw();
     };
     return make("section", { "aria-label": "What they see" },
@@ -67,7 +68,7 @@ export class PersonSheet {
         make("p", null, `${this.#name} sees at most ${TIERS[wanted]}, and only what you say from then on.`),
         button(`Show ${this.#name} more`, () => {
           this.#draft = null;
-          this.#visit.except(this.#person, wanted);
+          this.#visit.allowing.except(this.#person, { tier: wanted, isNarrowing: false });
           redraw();
         }, { className: "main", "data-k": "more" })),
       told(asked) ?? "");
@@ -89,7 +90,7 @@ export class PersonSheet {
         make("p", null, `${this.#name} sees what you show your followers, in every room, ${untilPhrase(end.untilMs, nowMs)}.`),
         button(`Let ${this.#name} follow me`, () => {
           this.#draft = null;
-          this.#visit.approve(this.#person, { isApproved: true, untilMs: end.untilMs });
+          this.#visit.allowing.approve(this.#person, { isApproved: true, untilMs: end.untilMs });
           redraw();
         }, { className: "main", "data-k": "approve" })));
     } else if (allowed === null) {
@@ -100,7 +101,7 @@ export class PersonSheet {
         }, { className: "plain", "data-k": "let" })));
     } else {
       parts.push(make("p", { className: "row" }, `${this.#name} may follow you ${untilPhrase(allowed.untilMs, nowMs)}.`,
-        button("No more", () => this.#visit.approve(this.#person, { isApproved: false }), {
+        button("No more", () => this.#visit.allowing.approve(this.#person, { isApproved: false }), {
           className: "plain", "data-k": "revoke",
         })));
     }
