@@ -40,6 +40,7 @@ from shared.contracts.sanctuary import (
     RoomOpened,
 )
 from shared.identifiers import MonotonicNs
+from shared.parts import Gathering
 from shared.subjects import Ask
 
 ASK_AGAIN_NS = 250_000_000
@@ -152,10 +153,11 @@ class _View:
 class _Slot:
     """What is known of one slot: the newest epoch, its view, what waits behind a hole."""
 
-    __slots__ = ("coming", "epoch", "held", "shown")
+    __slots__ = ("coming", "epoch", "held", "parts", "shown")
 
     def __init__(self) -> None:
         self.epoch = -1
+        self.parts = Gathering[Members]()
         self.coming: _View | None = None
         """The newest epoch's state; nil while it has to be asked for."""
         self.held: dict[int, MemberBatch] = {}
@@ -240,7 +242,7 @@ class MembersReplica:
         return self._catch_up(batch.slot, slot, now_ns)
 
     def answered(self, ask: Ask, answer: Members, now_ns: MonotonicNs) -> list[MemberChange]:
-        """The answer to an ask of ours."""
+        """The answer to an ask of ours, or a part of it."""
         del ask  # the answer says which slot it is of
         slot = self._slots.get(answer.slot)
         if slot is None or answer.epoch < slot.epoch:
@@ -249,13 +251,14 @@ class MembersReplica:
             self._begin(slot, answer.slot, answer.epoch, now_ns)
         if slot.coming is not None and answer.number <= slot.coming.number:
             return self._catch_up(answer.slot, slot, now_ns)
+        parts = slot.parts.take(answer, (answer.epoch, answer.number))
+        if parts is None:
+            return []
         view = _View(answer.epoch, answer.number, complete=answer.complete)
-        for room in answer.rooms:
-            view.apply(room)
-        for member in answer.members:
-            view.apply(member)
-        for follows in answer.follows:
-            view.apply(follows)
+        for part in parts:
+            events: list[MemberEvent] = [*part.rooms, *part.members, *part.follows]
+            for event in events:
+                view.apply(event)
         slot.coming = view
         slot.shown = False
         return self._catch_up(answer.slot, slot, now_ns)

@@ -17,5 +17,5 @@ class SanctuarySettings:
     seats_per_slot_max: int = 20_000
 
     def __post_init__(self) -> None:
-        if not 1 <= self.seats_per_slot_max <= 25_000:
-            raise ValueError("seats_per_slot_max takes 1 to 25000: a slot's state is one message")
+        if not 1 <= self.seats_per_slot_max <= 100_000:
+            raise ValueError("seats_per_slot_max takes 1 to 100000")

@@ -287,7 +287,8 @@ class Bus:
 
     def ask(self, ask: Ask, on_answer: OnAnswer, *, timeout_s: float = 1.0) -> None:
         """Send `ask` with a reply subject of the own inbox; `on_answer(ask, event)` when it is
-        answered, nothing when it is not: the core repeats it by its own timer.
+        answered (for each part of an answer that comes in several), nothing when it is not: the core
+        repeats it by its own timer.
         """
 
         def answered(payload: bytes, headers: bytes | None) -> bool:
@@ -303,7 +304,7 @@ class Bus:
                 self.counts.undecodable["_INBOX"] += 1
                 return True
             on_answer(ask, event)
-            return True
+            return getattr(event, "is_last", True)  # a long state comes in parts
 
         token = self._expect(answered)
         self.send(ask.subject, self._inbox + token, encode(ask.event))

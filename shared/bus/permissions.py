@@ -16,12 +16,15 @@ from pathlib import Path
 
 import nkeys
 
-from shared.subjects import EPOCHS, REGISTRY, SERVICES, STREAMS, TABLE
+from shared.parts import PARTS_MAX
+from shared.subjects import EPOCHS, INGEST, REGISTRY, SANCTUARY, SERVICES, STREAMS, TABLE
 
 BOOTSTRAP, TAP = "bootstrap", "tap"
 MAX_PAYLOAD_BYTES = 4 * 1024 * 1024
 """The longest message: a page of the registry's state, or the snapshots of a full room."""
-_ANSWERS_MAX, _ANSWER_WITHIN = 1, "5s"
+_ANSWER_WITHIN = "5s"
+_IN_PARTS = (INGEST, SANCTUARY)
+"""Whose answers may be too long for one message."""
 _INSTANCE = re.compile(r"[a-z][a-z0-9]{0,31}(-\d{1,3})?")
 
 
@@ -31,8 +34,8 @@ class Permissions:
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
-    answers: bool
-    """May publish once to the reply subject of what it received."""
+    answers: int
+    """How often it may publish to the reply subject of what it received."""
 
 
 def service_of(instance: str) -> str:
@@ -47,14 +50,14 @@ def permissions_of(instance: str) -> Permissions:
     """The permissions of one key: a service's instance, `bootstrap` or `tap`."""
     inbox = f"_INBOX.{instance}.>"
     if instance == BOOTSTRAP:
-        return Permissions(("$JS.API.>", inbox), (inbox,), answers=False)
+        return Permissions(("$JS.API.>", inbox), (inbox,), answers=0)
     if instance == TAP:
         shown = tuple(
             row.subscribe.replace("{self}", "*")
             for row in TABLE
             if row.queue is None and not row.subscribe.startswith("ask.")
         )
-        return Permissions((inbox,), (*shown, inbox), answers=False)
+        return Permissions((inbox,), (*shown, inbox), answers=0)
     service = service_of(instance)
     publish = [
         row.publish.replace("{self}", instance) for row in TABLE if service in row.publishers
@@ -69,11 +72,9 @@ def permissions_of(instance: str) -> Permissions:
             publish += [subject, f"$JS.API.DIRECT.GET.{stream}"]
     if service in EPOCHS:
         publish.append(f"$KV.{EPOCHS[service]}.*")
-    return Permissions(
-        (*publish, inbox),
-        (*subscribe, inbox),
-        answers=any(row.subscribe.startswith("ask.") for row in listened),
-    )
+    is_asked = any(row.subscribe.startswith("ask.") for row in listened)
+    answers = (PARTS_MAX if service in _IN_PARTS else 1) if is_asked else 0
+    return Permissions((*publish, inbox), (*subscribe, inbox), answers=answers)
 
 
 def default_instances() -> tuple[str, ...]:
@@ -161,5 +162,5 @@ def _user(instance: str, key: str) -> str:
         "subscribe": {"allow": permissions.subscribe},
     }
     if permissions.answers:
-        rights["allow_responses"] = {"max": _ANSWERS_MAX, "expires": _ANSWER_WITHIN}
+        rights["allow_responses"] = {"max": permissions.answers, "expires": _ANSWER_WITHIN}
     return f"    # {instance}\n    " + json.dumps({"nkey": key, "permissions": rights})

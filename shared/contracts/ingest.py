@@ -103,6 +103,14 @@ class Openings(msgspec.Struct, frozen=True, array_like=True, tag="openings/1"):
     epoch: int
     numbers: dict[str, int]
     strands: tuple[OpenStrand, ...]
+    part: int = 0
+    """Which of `parts` this is. A long state comes in several answers to the one ask, all of them as of
+    one moment (`shared.parts`)."""
+    parts: int = 1
+
+    @property
+    def is_last(self) -> bool:
+        return self.part + 1 >= self.parts
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, tag="answer/1", gc=False):

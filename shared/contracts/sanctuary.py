@@ -79,6 +79,14 @@ class Members(msgspec.Struct, frozen=True, array_like=True, tag="members state/1
     rooms: tuple[RoomOpened, ...]
     members: tuple[MemberJoined, ...]
     follows: tuple[MemberFollows, ...] = ()
+    part: int = 0
+    """Which of `parts` this is. A long state comes in several answers to the one ask, all of them as of
+    one moment (`shared.parts`)."""
+    parts: int = 1
+
+    @property
+    def is_last(self) -> bool:
+        return self.part + 1 >= self.parts
 
 
 class JoinsWanted(msgspec.Struct, frozen=True, array_like=True, tag="joins wanted/1"):

@@ -13,7 +13,7 @@ import pytest
 from shared.bus import Bus, NoBroker, StreamRefused, WrongSequence
 from shared.bus.bus import TRANSPORT_BYTES_HIGH, WAITING_BYTES_MAX
 from shared.bus.permissions import BOOTSTRAP, make_keys, seed_path
-from shared.contracts import FanoutBeat, GatewayBeat, MembersAsk, Passed, RegistryBeat
+from shared.contracts import FanoutBeat, GatewayBeat, Members, MembersAsk, Passed, RegistryBeat
 from shared.subjects import Ask, Publish, Reply, ask, control, member, up
 from tests.support.broker import Broker, wait_until
 
@@ -89,6 +89,24 @@ async def test_an_ask_is_answered_on_the_askers_inbox(broker: Broker) -> None:
     assert await asker.request(
         ask("sanctuary", 4), MembersAsk(4), RegistryBeat, timeout_s=1
     ) == RegistryBeat("x", 4, 9)
+
+
+async def test_an_answer_in_parts_is_heard_to_its_last_part(broker: Broker) -> None:
+    asker, answerer = await broker.bus("fanout-0"), await broker.bus("sanctuary-0")
+    parts = [Members(3, 1, 7, True, (), (), part=number, parts=3) for number in range(3)]
+    await answerer.subscribe(
+        "ask.sanctuary.*",
+        MembersAsk,
+        lambda _, __, reply: answerer.carry_out([*map(Reply, parts), Reply(parts[0])], reply=reply),
+    )
+    await answerer.flush()
+    got: list[Any] = []
+    question = Ask(ask("sanctuary", 3), MembersAsk(3), Members)
+    asker.carry_out((question,), on_answer=lambda _, event: got.append(event))
+    await wait_until(lambda: len(got) == 3, "all parts")
+    await asker.flush()
+    assert got == parts, "and nothing behind the last"
+    assert asker._answers == {}
 
 
 async def test_an_ask_that_nobody_answers_ends_quietly(broker: Broker) -> None:

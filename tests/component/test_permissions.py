@@ -24,6 +24,7 @@ import pytest
 from shared.bus.permissions import BOOTSTRAP, TAP, public_key, seed_path, service_of
 from shared.bus.twin import matches
 from shared.contracts import GatewayBeat
+from shared.parts import PARTS_MAX
 from shared.subjects import EPOCHS, STREAMS, TABLE
 from tests.support.broker import INSTANCES, Broker, wait_until
 
@@ -324,11 +325,14 @@ async def test_bootstrap_makes_streams_and_hears_nobody(broker: Broker) -> None:
     assert heard == set()
 
 
-async def test_an_answer_may_be_given_once_and_only_to_who_asked(broker: Broker) -> None:
-    asker, answerer = await broker.bus("gateway-0"), await broker.bus("sanctuary-0")
+@pytest.mark.parametrize(("service", "answers_max"), [("registry", 1), ("sanctuary", PARTS_MAX)])
+async def test_an_answer_may_be_given_once_or_in_parts_and_only_to_who_asked(
+    broker: Broker, service: str, answers_max: int
+) -> None:
+    asker, answerer = await broker.bus("gateway-0"), await broker.bus(f"{service}-0")
     replies: list[str] = []
     await answerer.subscribe(
-        "ask.sanctuary.*", GatewayBeat, lambda _, __, reply: replies.append(str(reply))
+        f"ask.{service}.*", GatewayBeat, lambda _, __, reply: replies.append(str(reply))
     )
     await answerer.flush()
     answers: list[bytes] = []
@@ -338,15 +342,15 @@ async def test_an_answer_may_be_given_once_and_only_to_who_asked(broker: Broker)
         return False
 
     with asker.inbox(answered) as inbox:
-        asker.send("ask.sanctuary.0", inbox, b"\x94\xaegateway beat/1\xa1g\x01\x02")
+        asker.send(f"ask.{service}.0", inbox, b"\x94\xaegateway beat/1\xa1g\x01\x02")
         await wait_until(lambda: replies, "the ask")
         assert replies == [inbox]
-        for number in range(3):
+        for number in range(answers_max + 2):
             answerer.publish_bytes(inbox, b"%d" % number)
         answerer.publish_bytes("_INBOX.gateway-1.abc", b"stray")
         await answerer.flush()
         assert await asker.round_trip()
-    assert answers == [b"0"]
+    assert answers == [b"%d" % number for number in range(answers_max)]
     assert answerer.counts.errors == 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.fanout.core import Superseded
@@ -131,6 +132,30 @@ def test_what_came_before_a_start_was_certain_is_in_its_snapshots_alone(
     room.voice.speak()
     stage.flush()
     assert room.samples() == 1
+
+
+def test_openings_in_parts_are_known_when_all_are_here() -> None:
+    room = Room()
+    stage = room.stage
+    stage.answers.discard(OpeningsAsk)
+    room.viewer.is_in = False
+    stage.restart()
+    stage.advance(900)
+    asked = next(
+        ask
+        for ask in reversed(stage.asked)
+        if isinstance(ask.event, OpeningsAsk) and ask.event.slot == room.slot
+    )
+    stage.answers.add(OpeningsAsk)
+    whole = stage.answer_to(asked)
+    for part in (1, 0):
+        assert not room.viewer.is_in
+        some = whole.strands[part : part + 1]
+        answer = msgspec.structs.replace(whole, strands=some, part=part, parts=2)
+        stage.carry_out(stage.core.answered(asked, answer, stage.now_ns, stage.now_ms))
+        stage.flush()
+    assert room.viewer.is_in
+    assert {*room.viewer.screen.strands} == {room.voice.strand, room.other.strand}
 
 
 def test_it_listens_600_ms_for_gateways_before_it_shows_anything() -> None:

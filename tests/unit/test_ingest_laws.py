@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.ingest.core import city as ingest_city
 from services.ingest.core.admission import Rate, refusal_of
 from services.ingest.core.admission import Speaker as Rates
-from shared.codec import ZERO_HASH, body_hash, decode, seal_of, sha256
+from services.ingest.core.city import weigh
+from shared import subjects
+from shared.codec import ZERO_HASH, body_hash, decode, encode, seal_of, sha256
 from shared.contracts import (
     Admitted,
     NumbersSkipped,
     Opened,
+    OpeningsAsk,
     OpenStrand,
     RecordKind,
     Refusal,
@@ -27,7 +34,8 @@ from shared.contracts import (
     WindowSealed,
 )
 from shared.identity import Signer, verify_record
-from tests.support.ingest_city import CITY, ROOM, IngestCity, Speaker, body
+from shared.parts import divide
+from tests.support.ingest_city import CITY, ROOM, SLOT, IngestCity, Speaker, body
 
 MS = 1_000_000
 
@@ -316,3 +324,23 @@ def test_no_interval_admits_more_than_its_rate_and_burst(
             assert j - i + 1 <= allowed
         if i > 40:
             break
+
+
+def test_openings_beyond_one_message_come_in_parts_of_one_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speakers = [Speaker(number) for number in range(1, 9)]
+    city = IngestCity(speakers=speakers)
+    for speaker in speakers:
+        city.open(speaker)
+        city.say(speaker, 3)
+    whole = city.ask_openings()
+    monkeypatch.setattr(ingest_city, "divide", partial(divide, bytes_max=2000))
+    parts = city.receive(subjects.ask("ingest", SLOT), OpeningsAsk(SLOT))
+    assert len(parts) > 1
+    assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert {part.epoch for part in parts} == {whole.epoch}
+    assert all(part.numbers == parts[0].numbers for part in parts)
+    assert tuple(row for part in parts for row in part.strands) == whole.strands
+    for row in whole.strands:
+        assert len(encode(row)) <= weigh(row)

@@ -163,6 +163,31 @@ def test_a_new_replica_asks_at_once_and_again_every_250_ms_until_answered() -> N
     assert replica.next_deadline() is None
 
 
+def test_a_state_in_parts_is_shown_when_the_last_part_is_here() -> None:
+    owner = Sanctuary()
+    owner.publish(room(1), *(joined(1, n, 100 + n) for n in range(6)))
+    whole = owner.answer()
+    parts = [
+        msgspec.structs.replace(
+            whole, rooms=whole.rooms[n:], members=whole.members[n * 3 : n * 3 + 3], part=n, parts=2
+        )
+        for n in range(2)
+    ]
+    replica = MembersReplica([SLOT])
+    assert replica.answered(ASK, parts[1], T0) == []
+    # a batch meanwhile: the part that comes now is of another moment
+    later = owner.publish(joined(1, 9, 109))
+    replica.receive(later, T0)
+    assert replica.answered(ASK, msgspec.structs.replace(parts[0], number=later.number), T0) == []
+    assert not replica.complete(SLOT)
+    assert replica.asking(SLOT)
+    replica.answered(ASK, parts[1], T0)
+    replica.answered(ASK, parts[0], T0)
+    assert replica.complete(SLOT)
+    assert not replica.asking(SLOT)
+    assert {*replica.members(SLOT)} == {*owner.members.values()}
+
+
 def test_batches_in_order_are_shown_as_changes_and_need_no_ask() -> None:
     owner = Sanctuary()
     replica, _ = follow(owner)

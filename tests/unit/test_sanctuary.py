@@ -19,7 +19,14 @@ from services.sanctuary.core import (
     with_voices,
 )
 from services.sanctuary.core.follows import Follows
-from services.sanctuary.core.sanctuary import COLLECT_NS, LIST_NS, SILENCE_NS, SKEW_MS_MAX, WAIT_NS
+from services.sanctuary.core.sanctuary import (
+    COLLECT_NS,
+    LIST_NS,
+    SILENCE_NS,
+    SKEW_MS_MAX,
+    WAIT_NS,
+    weigh,
+)
 from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import (
     FollowAnswered,
@@ -987,3 +994,47 @@ def test_answers_go_back_to_the_asking_gateway() -> None:
     assert [effect.subject for effect in effects if isinstance(effect, Publish)] == [
         back("gateway-7")
     ]
+
+
+def test_a_slot_of_more_seats_than_a_message_holds_is_told_in_parts() -> None:
+    house = House(toml=TOML.replace("capacity = 3", "capacity = 20000")).complete()
+    room = house.core._rooms[COMMONS]
+    seats = [
+        MemberJoined(
+            COMMONS,
+            sha256(b"%d" % n)[:16],
+            sha256(b"s%d" % n)[:16],
+            bytes(32),
+            GATEWAY,
+            n,
+            bytes(8),
+        )
+        for n in range(9000)
+    ]
+    for seat in seats:
+        room.seat(seat)
+    answers = house.core.receive(
+        ask("sanctuary", slot_of(COMMONS)), MembersAsk(slot_of(COMMONS)), NOW_NS, NOW_MS
+    )
+    parts = [
+        decode(encode(answer.event), Members) for answer in answers if isinstance(answer, Reply)
+    ]
+    assert len(parts) > 1
+    assert max(len(encode(part)) for part in parts) < 1024 * 1024
+    assert sum(len(encode(part)) for part in parts) > 1024 * 1024
+    assert [part.is_last for part in parts] == [False] * (len(parts) - 1) + [True]
+    reader = MembersReplica([slot_of(COMMONS)])
+    asked = Ask("ask", MembersAsk(slot_of(COMMONS)), Members)
+    for part in Random(1).sample(parts, len(parts)):
+        assert reader.population(slot_of(COMMONS)) == 0
+        reader.answered(asked, part, NOW_NS)
+    assert {*reader.members(slot_of(COMMONS))} == {*seats}
+
+
+def test_no_row_of_a_state_is_heavier_than_it_is_weighed() -> None:
+    member = MemberJoined(
+        COMMONS, bytes(16), bytes(16), bytes(32), "g" * 64, 2**63 - 1, b"\xff" * 8
+    )
+    follows = MemberFollows(COMMONS, bytes(16), (bytes(16),) * 64)
+    for row in (member, follows, RoomOpened(COMMONS, bytes(3000))):
+        assert len(encode(row)) <= weigh(row)

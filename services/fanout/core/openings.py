@@ -6,6 +6,7 @@ from enum import Enum
 
 from shared.contracts.ingest import Openings, SigBatch
 from shared.identifiers import MonotonicNs
+from shared.parts import Gathering
 
 ASK_AGAIN_NS = 250_000_000
 WAITING_BATCHES_MAX = 1024
@@ -23,13 +24,14 @@ class Verdict(Enum):
 class Numbering:
     """One slot's (epoch, number by kind), and the ask for openings."""
 
-    __slots__ = ("_ask_at_ns", "_last", "_waiting", "complete", "epoch")
+    __slots__ = ("_ask_at_ns", "_last", "_parts", "_waiting", "complete", "epoch")
 
     def __init__(self) -> None:
         self.epoch = -1
         self.complete = False
         """Whether the slot's openings were known once."""
         self._last: dict[str, int] = {}
+        self._parts = Gathering[Openings]()
         self._ask_at_ns: int | None = 0
         """When to ask (again); nil: there is nothing to ask."""
         self._waiting: list[tuple[str, SigBatch]] = []
@@ -71,6 +73,15 @@ class Numbering:
             return False
         self._ask_at_ns = now_ns + ASK_AGAIN_NS
         return True
+
+    def whole(self, openings: Openings) -> Openings | None:
+        """An answer that came in parts, put together; nil: parts are missing."""
+        moment = (openings.epoch, tuple(sorted(openings.numbers.items())))
+        parts = self._parts.take(openings, moment)
+        if parts is None:
+            return None
+        strands = tuple(row for part in parts for row in part.strands)
+        return Openings(openings.slot, openings.epoch, openings.numbers, strands)
 
     def answered(self, openings: Openings) -> list[tuple[str, SigBatch]] | None:
         """Take the state's numbers. The batches to judge again, in order; nil: the answer is old."""

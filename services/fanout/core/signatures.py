@@ -88,10 +88,11 @@ class Signatures:
                 event = OpeningsAsk(slot, numbering.epoch)
                 self._city.effects.append(Ask(subjects.ask(subjects.INGEST, slot), event, Openings))
 
-    def answered(self, openings: Openings, now_ns: MonotonicNs, now_ms: WallMs) -> None:
+    def answered(self, answer: Openings, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """Ingest's open strands: whatever differs from ours was lost on the way."""
-        numbering = self._numbering.get(openings.slot)
-        if numbering is None:
+        numbering = self._numbering.get(answer.slot)
+        openings = None if numbering is None else numbering.whole(answer)
+        if numbering is None or openings is None:
             return
         is_new = openings.epoch > numbering.epoch
         waiting = numbering.answered(openings)

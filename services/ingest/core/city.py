@@ -22,6 +22,7 @@ from shared.contracts.registry import (
 from shared.contracts.sanctuary import MemberBatch, MemberJoined, Members
 from shared.contracts.window import ChallengeAsk, ChallengeTold
 from shared.identifiers import MonotonicNs, WallMs, slot_of
+from shared.parts import divide
 from shared.replica import (
     MemberChange,
     MembersReplica,
@@ -259,7 +260,7 @@ class Core:
             if lane is not None:
                 effects += lane.flush(now_ns)
             numbers[kind.value] = -1 if lane is None else lane.number
-        strands = tuple(
+        strands = [
             OpenStrand(
                 strand.id,
                 strand.citizen,
@@ -272,8 +273,15 @@ class Core:
             )
             for strand in self.book.strands.values()
             if strand.slot == slot
-        )
-        return [*effects, Reply(Openings(slot, self._epochs[slot], numbers, strands))]
+        ]
+        runs = divide(strands, weigh)
+        return [
+            *effects,
+            *(
+                Reply(Openings(slot, self._epochs[slot], numbers, run, part, len(runs)))
+                for part, run in enumerate(runs)
+            ),
+        ]
 
     # ── a gateway's question ─────────────────────────────────────────────────────────────────────
 
@@ -297,3 +305,10 @@ class Core:
 
     def _asks(self, now_ns: MonotonicNs) -> list[Effect]:
         return [*self.members.asks(now_ns), *self.registry.asks(now_ns)]
+
+
+def weigh(row: OpenStrand) -> int:
+    """At least a row's bytes in an `Openings`, without encoding it."""
+    seal = 0 if row.seal is None else 72 + len(row.seal.payload)
+    body = 0 if row.body is None else len(row.body)
+    return 200 + len(row.opening.payload) + body + seal

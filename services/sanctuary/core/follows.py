@@ -21,8 +21,7 @@ from shared.contracts import (
 from shared.identity import verify_record
 
 BYTES_MAX = 1_000_000
-"""Of all lists of one slot: they travel in one message with the slot's seats (2.8 MB at most), and the
-broker takes 4 MB."""
+"""Of all lists of one slot: they travel with the slot's seats wherever its state is asked for."""
 _ROW_BYTES = 64
 _FOLLOWED_BYTES = 18
 
