@@ -30,14 +30,14 @@ class Allowed:
     limits: dict[tuple[bytes, bytes | None], tuple[int, int | None]]
 
     @cached_property
-    def has_ends(self) -> bool:
-        """Whether time alone may change what this allows."""
-        return any(until is not None for _, until in (*self.scopes.values(), *self.limits.values()))
+    def ends(self) -> tuple[int, ...]:
+        """When time alone changes what this allows."""
+        rows = (*self.scopes.values(), *self.limits.values())
+        return tuple(until for _, until in rows if until is not None)
 
     def moments(self, from_ms: int, to_ms: int) -> list[int]:
         """Times at which everything is met that this allows between the two."""
-        ends = [until for _, until in (*self.scopes.values(), *self.limits.values())]
-        return [from_ms, to_ms, *(end for end in ends if end is not None and from_ms < end < to_ms)]
+        return [from_ms, to_ms, *(end for end in self.ends if from_ms < end < to_ms)]
 
     def after(self, record: ConsentRecord) -> Allowed:
         scopes, limits = dict(self.scopes), dict(self.limits)

@@ -48,6 +48,8 @@ class Node:
         self._skew_ms = world.faults.skew_ms.get(self.name, 0)
         self._inbox: deque[tuple[Input, Callable[[Any], None] | None]] = deque()
         self._turn_at_ns: int | None = None
+        self._due_ns: int | None = None
+        """The core's deadline as of its last turn, by its own clock; its timer is set to it."""
         self._planned: set[int] = set()
         """The times for which the schedule already holds a turn of this instance."""
 
@@ -99,7 +101,7 @@ class Node:
         self.life += 1
         self.core = None
         self._inbox.clear()
-        self._turn_at_ns = None
+        self._turn_at_ns = self._due_ns = None
         self._stalled_until_ns = 0
 
     def stall(self, for_ns: int) -> None:
@@ -148,15 +150,15 @@ class Node:
                 self.carry_out(effect, answer)
             if self.life != life:
                 return
-        deadline = core.next_deadline()
-        if deadline is not None and deadline <= now_ns:
+        if self._due_ns is not None and self._due_ns <= now_ns:
             for effect in core.tick(now_ns, now_ms):
                 self.carry_out(effect, None)
         if self.flushes:
             self.flush(now_ns, now_ms)
-        deadline = core.next_deadline()
-        if deadline is not None:
-            self._want_turn(max(deadline - self._origin_ns, self.world.schedule.now_ns + TURN_NS))
+        self._due_ns = core.next_deadline()
+        if self._due_ns is not None:
+            due_ns = self._due_ns - self._origin_ns
+            self._want_turn(max(due_ns, self.world.schedule.now_ns + TURN_NS))
 
     def attempt(self, take: Input, now_ns: MonotonicNs, now_ms: WallMs) -> Iterable[Any]:
         """One input into the core."""

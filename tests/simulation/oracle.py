@@ -45,6 +45,8 @@ from shared.contracts import (
 from tests.simulation.consent import NOTHING, Allowed
 from tests.simulation.screen import Screen
 
+_NEVER_MS = 2**62
+
 
 class Broken(Exception):  # noqa: N818  (a law's verdict, not an error of the harness)
     """A law does not hold."""
@@ -146,7 +148,8 @@ class Oracle:
         """In which ways strands have ended."""
         self.now_ns = 0
         self._signed: set[bytes] = set()
-        self._tiers: dict[tuple[object, ...], int] = {}
+        self._tiers: dict[tuple[object, ...], tuple[int, int, int]] = {}
+        """What decides → the tier, and since and until when it holds."""
         self._segments_read: set[bytes] = set()
 
     def name(self, key: bytes | None) -> str:
@@ -372,8 +375,8 @@ class Oracle:
             *(len(chain.states), chain.acted, chain.acted_payload),
         )
         known = self._tiers.get(key)
-        if known is not None:
-            return known
+        if known is not None and known[1] <= times_ms[-1] and times_ms[0] < known[2]:
+            return known[0]
         states = self.alive(citizen)
         best = 0
         for state in states:
@@ -382,6 +385,10 @@ class Oracle:
                     best,
                     state.tier(policy, audience, connection.citizen, now_ms, self.tier_max),
                 )
-        if not any(state.has_ends for state in states):  # then time changes nothing
-            self._tiers[key] = best
+        # nothing changes by itself between two ends
+        ends = [end for state in states for end in state.ends]
+        since = max((end for end in ends if end <= times_ms[-1]), default=0)
+        until = min((end for end in ends if end > times_ms[-1]), default=_NEVER_MS)
+        if until > times_ms[0]:
+            self._tiers[key] = (best, since, until)
         return best

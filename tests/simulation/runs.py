@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import time
@@ -95,10 +96,18 @@ def run_seeds(
         for seed in seeds:
             yield run_seed(seed, mutant=mutant)
         return
-    # whoever waits for a real city meanwhile goes first: these have time
-    with ProcessPoolExecutor(processes, initializer=os.nice, initargs=(NICE,)) as pool:
+    with ProcessPoolExecutor(processes, initializer=_settle_in) as pool:
         todo = list(seeds)
         yield from pool.map(_run_one, todo, [mutant] * len(todo), chunksize=8)
+
+
+def _settle_in() -> None:
+    """A worker's start. Whoever waits for a real city meanwhile goes first: seeds have time. What was
+    imported is no garbage, and a seed leaves little (measured: 4 % of a run's time).
+    """
+    os.nice(NICE)
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
 
 
 def _run_one(seed: int, mutant: str | None) -> Outcome:
