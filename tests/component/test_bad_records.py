@@ -341,6 +341,21 @@ async def test_what_has_ended_is_over(url: str, bystanders: Bystanders) -> None:
     await bystanders.check()
 
 
+async def test_what_was_said_before_the_leave_counts(url: str, bystanders: Bystanders) -> None:
+    """In one frame even: a sample, its closing seal, and the leave that goes another way."""
+    person = Person("in a hurry")
+    wire = await person.welcome(url)
+    speaking = await Speaking.open(person, wire, await person.seat(wire, HERE))
+    body = speaking.body()
+    speaking.bodies = [body]
+    closing = speaking.sealed_message(speaking.seal(flags=1, total=1))
+    await wire.send(["samples", HERE, speaking.strand, 0, [body]], closing, ["leave", 9, HERE])
+    answer = await wire.wait_for("sealed", "refused", "refused samples")
+    assert answer == ["sealed", speaking.strand, 0, [0]]
+    await wire.close()
+    await bystanders.check()
+
+
 async def test_a_window_is_sealed_once(url: str, bystanders: Bystanders) -> None:
     """A second, different seal of one window is equivocation; the same one is only answered again."""
     speaker = await Speaker.arrive(url, "two-faced")

@@ -650,6 +650,21 @@ def test_a_closed_socket_gives_its_seats_back() -> None:
     assert published(bench.later(3 * S), LeaveAsk) == []
 
 
+@pytest.mark.parametrize("is_said", [True, False])
+def test_what_was_said_goes_up_ahead_of_the_leave(is_said: bool) -> None:  # noqa: FBT001
+    """Whether the session says that it leaves, or its socket closes: the leave ends the right to it."""
+    bench = Bench()
+    session = bench.member()
+    said = Samples(ROOM, bytes(32), 0, (b"body",))
+    if is_said:
+        effects = bench.send(session, said, Leave(3, ROOM))
+    else:
+        bench.core.frame(session, encode([said]), bench.ns, bench.ms)
+        effects = bench.did(bench.core.closed(session, bench.ns))
+    order = [type(effect.event) for effect in effects if isinstance(effect, Publish)]
+    assert order.index(UpBatch) < order.index(LeaveAsk)
+
+
 def test_leaving_ends_what_is_received() -> None:
     bench = Bench()
     session = bench.member()

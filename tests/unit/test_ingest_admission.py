@@ -241,7 +241,7 @@ def test_a_seat_is_good_only_from_where_it_was_taken(change: str) -> None:
         speaker.gateway = "gateway-1"
     else:
         speaker.incarnation = 8
-    city.up(speaker, SealWindow(ROOM, speaker.strand, speaker.seal(city, 0)), device=device)
+    city.up(speaker, Samples(ROOM, speaker.strand, 0, (body(0, city.now_ms),)), device=device)
     assert city.answers(speaker)[-1].reason == Refusal.NOT_A_MEMBER
 
 

@@ -342,6 +342,23 @@ def test_a_closing_seal_without_samples_ends_an_empty_strand() -> None:
     assert city.ends(speaker.strand)[0].total == 0
 
 
+def test_a_seal_that_the_leave_overtook_is_taken_and_nothing_else() -> None:
+    """It comes from outside the room by then, and adds nothing to what was said within."""
+    city, speaker = opened()
+    city.say(speaker, 3)
+    city.leave(speaker)
+    too_late = body(3, city.now_ms)
+    city.say_bodies(speaker, too_late)
+    speaker.bodies.append(too_late)
+    assert [m.reason for m in city.answers(speaker)] == [Refusal.NOT_A_MEMBER]
+    elsewhere = SealWindow(ROOM, bytes(32), speaker.seal(city, 4))
+    city.up(speaker, elsewhere)
+    assert [m.reason for m in city.answers(speaker)] == [Refusal.NOT_A_MEMBER]
+    sealed = city.seal(speaker, 4, flags=1, total=4)
+    assert sealed == Sealed(speaker.strand, 0, (0, 1, 2))
+    assert city.ends(speaker.strand)[0].reason == "closed"
+
+
 def test_a_closing_seal_whose_answer_was_lost_is_answered_again() -> None:
     city, speaker = opened()
     city.say(speaker, 3)

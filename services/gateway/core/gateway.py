@@ -446,9 +446,8 @@ class Gateway:
                     return []
                 return [self._ask_seat(id_, sanctuary, wanted)]
             case client.Leave(ref, sanctuary):
-                return [
-                    self._ask_seat(id_, sanctuary, self._seats.leave(id_, sanctuary, ref, now_ns))
-                ]
+                wanted = self._seats.leave(id_, sanctuary, ref, now_ns)
+                return [*self._flush_uplink(), self._ask_seat(id_, sanctuary, wanted)]
             case client.Follow(ref, sanctuary, record):
                 if not self._seats.has(id_, sanctuary):
                     self._refuse(session, ref, Refusal.NOT_A_MEMBER, now_ms)
@@ -549,9 +548,10 @@ class Gateway:
         self._edge.forget(id_)
         if session.watch is not None:
             self._interest.unwatch(id_, session.watch)
+        left_seats = self._seats.close(id_, now_ns)
         return [
-            self._ask_seat(id_, sanctuary, wanted)
-            for sanctuary, wanted in self._seats.close(id_, now_ns)
+            *(self._flush_uplink() if left_seats else ()),
+            *(self._ask_seat(id_, sanctuary, wanted) for sanctuary, wanted in left_seats),
         ]
 
     # ── windows that are posted ──────────────────────────────────────────────────────────────────
@@ -596,6 +596,10 @@ class Gateway:
         return kept
 
     # ── seats, consent, interest ─────────────────────────────────────────────────────────────────
+
+    def _flush_uplink(self) -> list[Publish]:
+        """What clients said so far. It goes ahead of a leave, which would take away the right to it."""
+        return self._uplink.flush(self.gateway, self.incarnation)
 
     def _ask_seat(
         self, id_: SessionId, sanctuary: bytes, wanted: Wanted, *, again: bool = False
@@ -823,7 +827,7 @@ class Gateway:
         self.silences.handed(now_ns)
         if self._cut_ns:
             effects.extend(self._end_strikes(now_ns))
-        effects.extend(self._uplink.flush(self.gateway, self.incarnation))
+        effects.extend(self._flush_uplink())
         if self._interest.has_changed:
             effects.extend(self._announce(now_ns))
         for slot in self._egress.overflowed_slots:

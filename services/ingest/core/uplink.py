@@ -132,11 +132,9 @@ class Uplink:
             early = Refusal.NOT_READY
         elif self.conducts.is_suspended(sender.device, now.ns):
             early = Refusal.SUSPENDED
-        elif self._voices.seat(sender, message.sanctuary) is None and not isinstance(
-            # an ended strand's key may be published from outside the room too
-            message,
-            client.Release,
-        ):
+        elif self._voices.seat(
+            sender, message.sanctuary
+        ) is None and not self._is_good_from_outside(sender, message):
             early = Refusal.NOT_A_MEMBER
         if isinstance(message, client.Samples | _LooseSamples):
             return self._take_samples(sender, message, early=early, now=now)
@@ -146,6 +144,14 @@ class Uplink:
             ref = message.ref if isinstance(message, client.Open | TakeWindow) else None
             self._refuse(sender, ref, early, now)
         return early
+
+    def _is_good_from_outside(self, sender: Sender, message: _Message) -> bool:
+        """An ended strand's key is; and the seal of a strand that is still open: it adds nothing to what
+        was said by a member, and the word that its session left may have overtaken it on another way.
+        """
+        if isinstance(message, client.SealWindow):
+            return self._voices.strand(sender, message.sanctuary, message.strand) is not None
+        return isinstance(message, client.Release)
 
     def _refusal_of_record(
         self,
@@ -256,7 +262,8 @@ class Uplink:
         if strand is None:
             self._seal_again(sender, message)
             return
-        strand.session, strand.gateway = sender.session, sender.gateway
+        if self._voices.seat(sender, message.sanctuary) is not None:  # else nobody is asked there
+            strand.session, strand.gateway = sender.session, sender.gateway
         seal = seal_of(record.payload)
         payload_hash = sha256(record.payload)
         if payload_hash == strand.previous:  # taken already, and the answer was lost
