@@ -208,6 +208,22 @@ test("a new grant ends the state of being withdrawn, another withdrawal does not
   assert.equal(desk.withdrawal, null);
 });
 
+test("a grant that was asked for before a withdrawal does not undo it", () => {
+  const desk = new Desk();
+  desk.withdraw(0, 1).counter = 2;
+  desk.recorded({ counter: 1, kind: "grant", of: { tier: Tier.FULL } }, 1);
+  assert.ok(desk.withdrawal !== null);
+});
+
+test("what has no counter yet is what comes behind the last known record", () => {
+  const desk = new Desk();
+  const asked = desk.ask({ key: "audience 0", tier: Tier.FULL, isNarrowing: false }, 0, 4);
+  desk.recorded({ counter: 4, kind: "grant", of: { tier: Tier.FULL } }, 1);
+  assert.equal(asked.step, "asked");
+  desk.recorded({ counter: 5, kind: "grant", of: { tier: Tier.FULL } }, 2);
+  assert.equal(asked.step, "recorded");
+});
+
 test("of one room's withdrawal the rest of the page is not withdrawn", () => {
   const desk = new Desk();
   desk.withdraw(0, 0, { isAll: false });
