@@ -33,6 +33,8 @@ PURE_SHARED = (
     "shared.contracts",
     "shared.identifiers",
     "shared.identity",
+    "shared.parts",
+    "shared.replica",
     "shared.subjects",
 )
 TASK_STARTERS = {"create_task", "ensure_future", "run_coroutine_threadsafe"}
