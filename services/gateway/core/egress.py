@@ -233,7 +233,7 @@ class Egress:
             return False
         if session not in members.members:
             return False
-        self._bring_forward(viewer, members)
+        self._catch_up(viewer, members)
         key = followers_key(citizen, sanctuary)
         self._admit(viewer, key, slot)
         for segment in segments:
@@ -247,23 +247,8 @@ class Egress:
         viewer = self._viewers.get(session)
         key = followers_key(citizen, sanctuary)
         if viewer is not None and key in viewer.audiences:
-            self._bring_forward(viewer, self._audiences[key])
+            self._catch_up(viewer, self._audiences[key])
             self._remove(viewer, key)
-
-    def _bring_forward(self, viewer: Viewer, audience: AudienceQueue) -> None:
-        """Move what the audience is owed so far into the viewer's own queue: what it will get of the
-        same citizen by another audience comes behind it.
-        """
-        chunks: list[Chunk] = []
-        for swept in self._rounds:
-            if swept.audience is audience and viewer in swept.recipients:
-                swept.recipients.remove(viewer)
-                chunks += swept.chunks
-        chunks += audience.pending
-        if chunks:
-            self._merge(viewer, audience, chunks)
-            self._stamp += 1
-            audience.entered_last = viewer.audiences[audience.key] = self._stamp
 
     def depart(self, session: SessionId, sanctuary: bytes) -> None:
         """Remove the session from the sanctuary's audiences; what it is still owed of them is dropped."""
