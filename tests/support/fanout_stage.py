@@ -18,6 +18,7 @@ from shared import codec, subjects
 from shared.consent import empty_state, fold
 from shared.contracts import (
     Admitted,
+    Approval,
     Audience,
     Charter,
     Clear,
@@ -32,8 +33,10 @@ from shared.contracts import (
     ConsentState,
     Deliver,
     Depart,
+    DepartFollowers,
     EdgeBatch,
     Enter,
+    EnterFollowers,
     EnterPublic,
     FanoutBeat,
     FeedWindow,
@@ -48,6 +51,7 @@ from shared.contracts import (
     Kind,
     Marker,
     MemberBatch,
+    MemberFollows,
     MemberJoined,
     MemberLeft,
     Members,
@@ -166,6 +170,10 @@ class Viewer:
     person: bytes | None = None
     """Whose session it is; nil: anonymous."""
     sanctuary: bytes = b""
+    followed: tuple[bytes, ...] = ()
+    """Whom its session follows."""
+    is_choosing: bool = False
+    """Its session just now changes whom it follows: a pseudonym that it gives up may come back."""
     witness: Callable[[Viewer, bytes | None, Any], None] = lambda *_: None
     """Looks at each message, with the citizen it is of, before it is shown."""
     bytes_seen: list[bytes] = field(default_factory=list)
@@ -181,7 +189,10 @@ class Viewer:
         self.witness(self, citizen, decoded)
         self.log.append(decoded)
         self.bytes_seen.append(message)
+        gone = set(self.screen.gone)
         self.screen.show(decoded)
+        if self.is_choosing:
+            self.screen.gone = gone
 
     def of(self, kind: type) -> list[Any]:
         return [message for message in self.log if isinstance(message, kind)]
@@ -199,6 +210,8 @@ class Gate:
         """(session, sanctuary) → viewer."""
         self.public: dict[bytes, Viewer] = defaultdict(Viewer)
         """Sanctuary → the anonymous viewers, who all see the same."""
+        self.followers: dict[bytes, dict[bytes, None]] = defaultdict(dict)
+        """`f` ‖ citizen ‖ sanctuary → sessions."""
         self.numbers: dict[int, tuple[int, int]] = {}
         self.tombstones: list[Signed] = []
         self.batches: list[EdgeBatch] = []
@@ -297,6 +310,10 @@ class Gate:
                 ]
             case b"p":
                 return [(None, self.public[sanctuary])] if self.public[sanctuary].is_in else []
+            case b"f":
+                return [
+                    (session, self.viewers[session, sanctuary]) for session in self.followers[key]
+                ]
             case _:
                 viewer = self.viewers[key[1:17], sanctuary]
                 return [(key[1:17], viewer)] if viewer.is_in else []
@@ -324,6 +341,17 @@ class Gate:
                 for sanctuary, viewer in self.public.items():
                     if slot_of(sanctuary) == slot:
                         viewer.is_in = False
+                for key, sessions in self.followers.items():
+                    if slot_of(key[-16:]) == slot:
+                        sessions.clear()
+            case EnterFollowers(session, sanctuary, citizen, segments):
+                viewer = self.viewers[session, sanctuary]
+                assert viewer.is_in, "a follower is a member"
+                self.followers[b"f" + citizen + sanctuary][session] = None
+                for segment in segments:
+                    viewer.take(segment.message, segment.citizen)
+            case DepartFollowers(session, sanctuary, citizen):
+                del self.followers[b"f" + citizen + sanctuary][session]
             case Enter(session, sanctuary, segments, numbers):
                 viewer = self.viewers[session, sanctuary]
                 viewer.enter(segments)
@@ -335,6 +363,9 @@ class Gate:
                     self.public[sanctuary].enter(segments)
             case Depart(session, sanctuary):
                 self.viewers[session, sanctuary].is_in = False
+                for key, sessions in self.followers.items():
+                    if key[-16:] == sanctuary:
+                        sessions.pop(session, None)
             case Deliver(key, segments, deny):
                 pairs = {(pair.session, pair.citizen) for pair in deny}
                 self.judge_coarse(operation)
@@ -414,6 +445,23 @@ class Citizen:
                 tier,
                 until_ms,
             )
+        )
+
+    def approve(
+        self, person: bytes, *, is_approved: bool = True, until_ms: int | None = None
+    ) -> Signed:
+        """Let somebody follow, by the identity key; or not any more, by the device's."""
+        return self.sign(
+            Approval(
+                self.id,
+                self.counter + 1,
+                self.head,
+                self.stage.now_ms,
+                person,
+                is_approved,
+                until_ms,
+            ),
+            signer=None if is_approved else self.device,
         )
 
     def withdraw(
@@ -542,6 +590,7 @@ class Stage:
         self.citizens: dict[bytes, Citizen] = {}
         self.rooms: dict[bytes, Policy] = {}
         self.seats: dict[tuple[bytes, bytes], MemberJoined] = {}
+        self.follows: dict[tuple[bytes, bytes], MemberFollows] = {}
         self.strands: dict[bytes, Voice] = {}
         self.member_numbers: dict[int, int] = defaultdict(lambda: -1)
         self.member_epoch = 1
@@ -669,6 +718,7 @@ class Stage:
                         if slot_of(sanctuary) == slot
                     ),
                     tuple(s for s in self.seats.values() if slot_of(s.sanctuary) == slot),
+                    tuple(f for f in self.follows.values() if slot_of(f.sanctuary) == slot),
                 )
             case OpeningsAsk(slot):
                 answer = Openings(
@@ -842,7 +892,22 @@ class Stage:
             for (session, sanctuary), known in gate.viewers.items():
                 if known is viewer:
                     seat = self.seats.pop((sanctuary, session))
+                    self.follows.pop((sanctuary, session), None)
                     self.members(sanctuary, MemberLeft(sanctuary, seat.citizen, session))
+                    return
+        raise AssertionError("no such seat")
+
+    def follow(self, viewer: Viewer, *followed: Citizen) -> None:
+        """The viewer's session follows exactly these from now on."""
+        for gate in self.gates.values():
+            for (session, sanctuary), known in gate.viewers.items():
+                if known is viewer:
+                    viewer.followed = tuple(citizen.id for citizen in followed)
+                    told = MemberFollows(sanctuary, session, viewer.followed)
+                    self.follows[sanctuary, session] = told
+                    viewer.is_choosing = True
+                    self.members(sanctuary, told)
+                    viewer.is_choosing = False
                     return
         raise AssertionError("no such seat")
 

@@ -104,8 +104,16 @@ class Life:
         )
 
     def allows(self, viewer: Viewer, citizen: bytes) -> Tier:
+        """As the viewer's room is now: one that has outgrown closeness shows only followers anyone."""
         audience = Audience.PUBLIC if viewer.person is None else Audience.MEMBERS
-        return self.tier(self.of[citizen], viewer.sanctuary, audience, person=viewer.person)
+        who, where = self.of[citizen], viewer.sanctuary
+        tier = Tier.WITHHELD
+        if viewer.screen.is_close:
+            tier = self.tier(who, where, audience, person=viewer.person)
+        if citizen in viewer.followed:
+            follower = self.tier(who, where, Audience.FOLLOWERS, person=viewer.person)
+            tier = max(tier, follower)
+        return tier
 
     def judge(self, viewer: Viewer, citizen: bytes | None, message: Any) -> None:
         if citizen is None:
@@ -164,7 +172,7 @@ class Life:
             case "grant":
                 signed = citizen.grant(
                     Tier(tier),
-                    audience=Audience(option % 2),
+                    audience=Audience(option % 3),
                     sanctuary=sanctuary,
                     purpose=Purpose.RECORD if option == 5 else Purpose.LIVE,
                     until_ms=until_ms,
@@ -172,6 +180,10 @@ class Life:
             case "except":
                 signed = citizen.except_(
                     self.citizens[1].id, Tier(tier), sanctuary=sanctuary, until_ms=until_ms
+                )
+            case "approve":
+                signed = citizen.approve(
+                    self.citizens[option % 3].id, is_approved=tier > 0, until_ms=until_ms
                 )
             case _:
                 signed = citizen.withdraw(sanctuary=sanctuary)
@@ -195,6 +207,16 @@ class Life:
         self.consent(which, 0, "except", tier, 0)
         self.settle(which, recorded=True)
 
+    def befriend(self, which: int, tier: int) -> None:
+        """Followers are granted a tier, somebody is approved, both recorded; and follows everywhere."""
+        citizen, person = self.citizens[which], self.citizens[(which + 1) % 3]
+        self.settle(which, recorded=True)
+        granted = citizen.grant(Tier(tier), audience=Audience.FOLLOWERS)
+        self.stage.record(citizen, granted, citizen.approve(person.id))
+        for viewer in self.viewers:
+            if viewer.person == person.id:
+                self.stage.follow(viewer, citizen)
+
     def speak(self, which: int, count: int, *, seals: bool) -> None:
         if self.voices:
             voice = self.voices[which % len(self.voices)]
@@ -210,11 +232,11 @@ class Life:
     def say(self, voice: Voice, body: bytes) -> None:
         """Note to whom it is said, at this moment."""
         self.meant[body] = {
-            person: self.tier(
-                voice.citizen,
-                voice.sanctuary,
-                Audience.PUBLIC if person is None else Audience.MEMBERS,
-                person=person,
+            person: max(
+                self.tier(voice.citizen, voice.sanctuary, audience, person=person)
+                for audience in (
+                    (Audience.PUBLIC,) if person is None else (Audience.MEMBERS, Audience.FOLLOWERS)
+                )
             )
             for person in (None, *self.of)
         }
@@ -236,6 +258,12 @@ class Life:
     def leave(self, which: int) -> None:
         if len(self.viewers) > 1:
             self.stage.leave(self.viewers.pop(which % len(self.viewers)))
+
+    def follow(self, which: int, whom: int) -> None:
+        """A viewer follows some of the citizens: a bit for each."""
+        viewer = self.viewers[which % len(self.viewers)]
+        followed = [citizen for bit, citizen in enumerate(self.citizens) if whom >> bit & 1]
+        self.stage.follow(viewer, *followed)
 
     def limit(self, tier: int) -> None:
         self.stage.policy(STAGE, tier_max=Tier(tier))
@@ -277,6 +305,7 @@ class Life:
             assert viewer.person is not None
             twin = self.stage.join(self.of[viewer.person], viewer.sanctuary, self.gates[0])
             assert viewer.is_in
+            self.stage.follow(twin, *(self.of[citizen] for citizen in viewer.followed))
             assert twin.screen.state == viewer.screen.state, "snapshot + events == state"
             self.stage.leave(twin)
         publics = [gate.public[STAGE].screen.state for gate in self.gates]
@@ -286,9 +315,8 @@ class Life:
         assert self.gates[0].public[STAGE].screen.state == publics[1]
         # what may be seen is seen
         for viewer in self.viewers:
-            is_close = viewer.screen.is_close
             for voice in self.voices:
-                if voice.sanctuary == viewer.sanctuary and is_close:
+                if voice.sanctuary == viewer.sanctuary:
                     full = self.allows(viewer, voice.citizen.id) is Tier.FULL
                     assert (voice.strand in viewer.screen.strands) is full, "nobody starves"
 
@@ -302,11 +330,13 @@ steps = st.one_of(
         st.just("consent"),
         few,
         two,
-        st.sampled_from(("grant", "except", "withdraw")),
+        st.sampled_from(("grant", "except", "approve", "withdraw")),
         st.integers(0, 3),
         st.integers(0, 5),
     ),
     st.tuples(st.just("settle"), few, st.booleans()),
+    st.tuples(st.just("follow"), st.integers(0, 9), st.integers(0, 7)),
+    st.tuples(st.just("befriend"), few, st.integers(1, 3)),
     st.tuples(st.just("exception"), two, st.sampled_from((0, 2, 3, 3))),
     st.tuples(st.just("advance"), st.sampled_from((1, 40, 300, 1000, 11_000))),
     st.tuples(st.just("close"), st.integers(0, 5)),

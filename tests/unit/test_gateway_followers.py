@@ -138,6 +138,20 @@ def test_whoever_goes_over_gets_every_number_once_and_in_order(
         assert [n for n in house.written[session] if n] == list(range(1, said + 1))
 
 
+def test_what_is_for_one_follower_alone_overtakes_nothing() -> None:
+    """The strands shown again to one from whom something of before is hidden."""
+    house = House()
+    one, other, _ = SESSIONS
+    for session in (one, other):
+        house.egress.enter_followers(session, ROOM, ADA, SLOT, ())
+    house.egress.deliver(FOLLOWERS, SLOT, [segment(1)], ())
+    house.egress.deliver(FOLLOWERS, SLOT, [segment(2)], (DenyPair(one, ADA),))
+    house.egress.deliver(session_key(one, ROOM), SLOT, [segment(3)], ())
+    house.egress.deliver(FOLLOWERS, SLOT, [segment(4)], ())
+    house.drain()
+    assert house.written == {one: [1, 3, 4], other: [1, 2, 4], SESSIONS[2]: []}
+
+
 def test_a_strike_of_the_followers_purges_what_waits_for_them_and_nobody_else() -> None:
     house = House()
     follower, member, _ = SESSIONS

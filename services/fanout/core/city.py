@@ -132,8 +132,7 @@ class City:
         room.settle()
         for strand in presence.strands:
             self.strands.pop(strand, None)
-        for session in list(presence.excepted):
-            presence.depart(session)
+        presence.end()
         del room.presences[presence.citizen]
         rooms = self.presences[presence.citizen]
         del rooms[room.sanctuary]
@@ -177,6 +176,13 @@ class City:
             elif not presence.is_held:
                 del self._widening[presence]
                 self._follow(presence, now_ns, now_ms)
+
+    def heed(self, room: Room, followed: tuple[bytes, ...], now_ns: MonotonicNs) -> None:
+        """Some session follows these citizens now, or does not any more."""
+        for citizen in followed:
+            presence = room.presences.get(citizen)
+            if presence is not None:
+                presence.heed(now_ns)
 
     def measure_closeness(self, room: Room, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         """Announce and carry out a change of closeness, if the speakers' number asks for one."""

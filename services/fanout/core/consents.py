@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.codec import sha256
-from shared.consent import empty_state, narrows, next_expiry, preview
+from shared.consent import empty_state, may_follow, narrows, next_expiry, preview
 from shared.contracts.records import (
     Approval,
     ConsentException,
@@ -95,6 +95,18 @@ class Consent:
     def persons(self) -> dict[bytes, None]:
         """Everybody an exception names, in a stable order."""
         return {row.person: None for state in self.states for row in state.limits}
+
+    def approved(self, now_ms: WallMs) -> dict[bytes, None]:
+        """Everybody who may follow now, in a stable order; whoever is not approved in every state that
+        may be true is not.
+        """
+        first, *others = self.states
+        return {
+            row.person: None
+            for row in first.approved
+            if may_follow(first, row.person, now_ms)
+            and all(may_follow(state, row.person, now_ms) for state in others)
+        }
 
     def past_limits(self, now_ms: WallMs) -> dict[bytes, None]:
         """Everybody whom an exception named that has ended by now."""

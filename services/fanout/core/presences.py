@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from services.fanout.core import lifts
 from services.fanout.core.coarse import HOLD_NS, Face
+from services.fanout.core.followers import Followers
 from services.fanout.core.lifts import Lift
 from services.fanout.core.routing import NOWHERE, Route
 from services.fanout.core.views import STRIKE_BYTES, RandomBytes, View
@@ -36,6 +37,7 @@ class Presence:
         "ended_ns",
         "excepted",
         "feeds",
+        "followers",
         "full",
         "lifts",
         "members",
@@ -57,8 +59,9 @@ class Presence:
         self.route: Route = NOWHERE
         self.members = View(self, room.members, random_bytes)
         self.public = View(self, room.public, random_bytes)
+        self.followers = Followers(self, random_bytes)
         self.excepted: dict[bytes, View] = {}
-        """Session → what it is shown instead of the members' form."""
+        """Session → what it alone is shown, instead of the members' or the followers' form."""
         self.lifts: dict[bytes, Lift] = {}
         """Person → what it is not shown of what was said while it might see less."""
         self.full: tuple[Outlet, ...] = ()
@@ -80,47 +83,107 @@ class Presence:
         self.route = route
         self.members.begin(route.members)
         self.public.begin(route.public)
-        for session, form in self._limits(route).items():
+        self.followers.begin(route.followers_apart)
+        alone, following = self._apart_of(route)
+        for session, form in alone.items():
+            self.room.deny(session, self.citizen)
             self.except_(session).begin(form)
+        for session in following:
+            self.room.deny(session, self.citizen)
+            self.followers.let_in(session)
         self._share_faces()
         self._decided()
 
     def except_(self, session: bytes) -> View:
-        """Take a session out of the members' audience for this citizen."""
+        """Give a session, which the members' audience does not reach, a view of its own."""
         view = View(self, self.room.outlet_for(session), self._random_bytes)
         self.excepted[session] = view
-        self.room.deny(session, self.citizen)
         return view
 
     def follow(self, route: Route, now_ns: MonotonicNs) -> bool:
         """Change what is shown to what the new route allows. True: somebody sees less now."""
         if route == self.route:
             return False
-        room = self.room
-        room.settle()
         self._note_lifts(route, now_ns)
+        return self._turn(route, now_ns)
+
+    def heed(self, now_ns: MonotonicNs) -> None:
+        """A session follows the citizen now, or does not any more."""
+        self._turn(self.route, now_ns)
+
+    def _turn(self, route: Route, now_ns: MonotonicNs) -> bool:
+        """Every session gets the citizen by one audience before this and by one behind it. Whoever
+        changes audience at FULL goes over without a seam; everybody else is struck first.
+        """
+        room, members, followers = self.room, self.members, self.followers
+        self._settle()
         self.route = route
-        limits = self._limits(route)
-        members = self.members
+        alone, following = self._apart_of(route)
+        were_apart = {**self.excepted, **followers.sessions}
+        were_shown = members.form is not Tier.WITHHELD
         narrowed = False
-        for session in limits:
-            if session not in self.excepted:
+        over_to_members = [
+            session
+            for session in followers.sessions
+            if session not in following
+            and session not in alone
+            and followers.view.form is route.members is Tier.FULL
+        ]
+        over_to_followers = [
+            session
+            for session in following
+            if session not in were_apart and members.form is route.followers_apart is Tier.FULL
+        ]
+        for session in over_to_members:
+            # shown again with everybody else, not struck: it misses no number and gets none twice
+            followers.let_out(session)
+            room.allow(session, self.citizen)
+        darkened = [
+            session
+            for session in followers.sessions
+            if followers.view.form is not route.followers_apart or session not in following
+        ]
+        if followers.view.form is route.followers_apart:
+            for session in darkened:
+                narrowed |= followers.strike(session)
+                followers.let_out(session)
+        else:
+            narrowed |= followers.become(route.followers_apart, now_ns)
+        for session in over_to_followers:
+            room.deny(session, self.citizen)
+            followers.let_in(session, is_seamless=True)
+        for session in (*alone, *following):
+            if session not in were_apart and session not in followers.sessions:
                 narrowed |= self._strike_one(session)
+                room.deny(session, self.citizen)
+        for session in alone:
+            if session not in self.excepted:
                 view = self.except_(session)
-                if members.form is not Tier.WITHHELD:
+                if were_shown or session in darkened:
                     view.dark_until_ns = now_ns + HOLD_NS
         narrowed |= members.become(route.members, now_ns)
         narrowed |= self.public.become(route.public, now_ns)
-        for session, form in limits.items():
+        for session, form in alone.items():
             narrowed |= self.excepted[session].become(form, now_ns)
-        room.settle()
-        for session in [session for session in self.excepted if session not in limits]:
-            if members.form is Tier.COARSE:
-                # the members' pseudonym was struck for it and must not come back: it keeps its own
-                self.excepted[session].become(Tier.COARSE, now_ns)
-            else:
-                self._readmit(session, now_ns)
+        self._settle()
+        for session in [session for session in self.excepted if session not in alone]:
+            narrowed |= self.excepted[session].become(Tier.WITHHELD, now_ns)
+            self.excepted.pop(session).outlet.settle()
+            if session not in following:
+                self._readmit(session)
+        for session in following:
+            if not self.is_apart(session):
+                lift = self.lifts.get(room.seats[session].citizen)
+                followers.let_in(session, lift=lift)
+        for session in darkened:
+            if not self.is_apart(session):
+                self._readmit(session)
+        faces = {session: view.face for session, view in self.excepted.items()}
         self._share_faces()
+        for session, view in self.excepted.items():
+            face = view.face
+            if face is not faces[session] and face is not None and face.message is not None:
+                view.outlet.put(Segment(self.citizen, face.message))
         self._decided()
         return narrowed
 
@@ -133,31 +196,60 @@ class Presence:
             form is not Tier.COARSE or (lift is None and not self._has_excepted(person))
         ):
             return
+        self.room.deny(session, self.citizen)
         self.except_(session).begin(form, -1 if lift is None else lift.at_ns)
         self._share_faces()
 
     def depart(self, session: bytes) -> None:
         """A session is gone, with whatever was its own."""
+        if session in self.followers.sessions:
+            self.followers.forget(session)
+            self.room.allow(session, self.citizen)
         if self.excepted.pop(session, None) is not None:
             self.room.allow(session, self.citizen)
+
+    def end(self) -> None:
+        """The citizen is forgotten here: nobody is shown it in any form of its own any more."""
+        for session in list(self.followers.sessions):
+            self.followers.let_out(session)
+            self.room.allow(session, self.citizen)
+        for session in list(self.excepted):
+            self.depart(session)
 
     def aim(self) -> None:
         """Find again where a sample goes at once: nowhere if nobody is there."""
         self.full = tuple(
             view.outlet
-            for view in (self.members, self.public)
+            for view in self._audiences()
             if view.form is Tier.FULL and view.outlet.streams
         )
 
     def view_of(self, session: bytes) -> View:
+        if session in self.followers.sessions:
+            return self.followers.view
         return self.excepted.get(session, self.members)
 
     def views(self) -> list[View]:
-        return [self.members, self.public, *self.excepted.values()]
+        return [*self._audiences(), *self.excepted.values()]
+
+    def is_apart(self, session: bytes) -> bool:
+        """Whether the members' audience does not reach the session for this citizen."""
+        return session in self.excepted or session in self.followers.sessions
 
     def is_visible(self) -> bool:
         """Whether anybody is still shown anything of the citizen here."""
-        return any(view.form is not Tier.WITHHELD for view in self.views())
+        views = [self.members, self.public, *self.excepted.values()]
+        if self.followers.sessions:
+            views.append(self.followers.view)
+        return any(view.form is not Tier.WITHHELD for view in views)
+
+    def _audiences(self) -> tuple[View, View, View]:
+        return (self.members, self.public, self.followers.view)
+
+    def _settle(self) -> None:
+        """A barrier for this citizen: what waits goes onto the streams."""
+        self.room.settle_members()
+        self.followers.settle()
 
     def spoken(self) -> tuple[int, bytes | None]:
         """When the newest sample came, and its body."""
@@ -198,17 +290,17 @@ class Presence:
         """Show what could not be shown while something was in doubt, if it no longer is."""
         if not self.unshown or self.is_held:
             return
-        self.room.settle()
+        self._settle()
         self.unshown = False
         ends, self._ends = self._ends, []
         for message in ends:
             self.tell(message)
         self.announce(*self.strands.values())
-        self.room.settle()
+        self._settle()
 
     def announce(self, *strands: Strand) -> None:
         """Show open strands to everyone at `full`, or remember to."""
-        views = [view for view in (self.members, self.public) if view.form is Tier.FULL]
+        views = [view for view in self._audiences() if view.form is Tier.FULL]
         if not views or not strands:
             return
         for view in views:
@@ -216,27 +308,30 @@ class Presence:
         if self.is_held:
             self.unshown = True
             return
-        apart = self._apart(strands) if self.lifts and self.members in views else {}
-        room = self.room
-        if apart:
-            room.members.settle()
-            for session in apart:
-                room.deny(session, self.citizen)
         for view in views:
-            for strand in strands:
-                view.outlet.put(Segment(self.citizen, view.strand(strand)))
+            self._announce(view, strands)
+
+    def _announce(self, view: View, strands: tuple[Strand, ...]) -> None:
+        room, shared = self.room, view.outlet
+        apart = self._hidden_from(view, strands) if self.lifts else {}
         if apart:
-            room.members.settle()
+            shared.settle()
+            for session in apart:
+                room.deny(session, self.citizen, shared)
+        for strand in strands:
+            shared.put(Segment(self.citizen, view.strand(strand)))
+        if apart:
+            shared.settle()
         for session, lift in apart.items():
-            room.allow(session, self.citizen)
+            room.allow(session, self.citizen, shared)
             outlet = room.outlet_for(session)
             for strand in strands:
-                outlet.put(Segment(self.citizen, self.members.strand(strand, lift)))
+                outlet.put(Segment(self.citizen, view.strand(strand, lift)))
             outlet.settle()
 
     def hear_late(self, strand: Strand, body: bytes | None, seal: Signed | None) -> None:
         """Newer ones than ours, found in ingest's openings: who was not shown ours is not shown these."""
-        befores = [self.members.stale, self.public.stale]
+        befores = [view.stale for view in self._audiences()]
         befores += [lift.before for lift in self.lifts.values()]
         lifts.replace(befores, strand, (body, seal))
         strand.body, strand.seal = body, seal
@@ -255,34 +350,75 @@ class Presence:
         for person in [who for who, lift in self.lifts.items() if lift.is_over(strands, now_ns)]:
             del self.lifts[person]
 
-    def _limits(self, route: Route) -> dict[bytes, Tier]:
-        """Session → its form, for those who get less than the members."""
-        citizens = self.room.citizens
-        return {
+    def _apart_of(self, route: Route) -> tuple[dict[bytes, Tier], dict[bytes, None]]:
+        """The sessions which the members' audience does not reach: those with a form of their own,
+        and those who get the followers'.
+        """
+        room, shown = self.room, route.followers_apart
+        alone = {
             session: form
             for person, form in route.persons.items()
-            for session in citizens.get(person, ())
+            for session in room.citizens.get(person, ())
         }
+        following: dict[bytes, None] = {}
+        for session in room.followers(self.citizen):
+            person = room.seats[session].citizen
+            form = route.approved.get(person, Tier.WITHHELD)
+            if form <= route.form_for(person):
+                continue
+            alone.pop(session, None)
+            if form is not shown or (form is Tier.COARSE and self._has_own_face(session)):
+                alone[session] = form
+            else:
+                following[session] = None
+        if route.members is Tier.COARSE:
+            # a pseudonym that was struck for one session of a person must not come back there, and a
+            # person knows one: so it keeps its own, on every session
+            seats = room.seats
+            for session in (*self.excepted, *self.followers.sessions):
+                if session not in alone and session not in following:
+                    back = room.citizens[seats[session].citizen]
+                    alone |= {s: Tier.COARSE for s in back if s not in alone and s not in following}
+        return alone, following
+
+    def _has_own_face(self, session: bytes) -> bool:
+        """Whether a follower at COARSE keeps, or gets, a pseudonym that is not the other followers'."""
+        seats, sessions = self.room.seats, self.followers.sessions
+        person = seats[session].citizen
+        if any(seats[other].citizen == person for other in sessions):
+            return False
+        return person in self.lifts or self._has_excepted(person)
 
     def _note_lifts(self, route: Route, now_ns: MonotonicNs) -> None:
-        """For whom an exception became milder, or an end; those who are not here may come later."""
-        for person in {**self.route.persons, **route.persons}:
-            if route.form_for(person) > self.route.form_for(person):
+        """For whom an exception became milder, or an end, or who may follow from now on; those who are
+        not here may come later. What all followers are shown from now on is the audience's to know.
+        """
+        before = self.route
+        persons = {**before.persons, **route.persons}
+        persons |= {
+            person: form
+            for person, form in route.approved.items()
+            if before.approved.get(person, Tier.WITHHELD) is not before.followers
+        }
+        for person in persons:
+            if route.most_for(person) > before.most_for(person):
                 self.lifts[person] = Lift(now_ns, self.strands.values())
 
     def _has_excepted(self, person: bytes) -> bool:
         seats = self.room.seats
         return any(seats[session].citizen == person for session in self.excepted)
 
-    def _apart(self, strands: tuple[Strand, ...]) -> dict[bytes, Lift]:
-        """Members' sessions from whom something of these strands is hidden."""
+    def _hidden_from(self, view: View, strands: tuple[Strand, ...]) -> dict[bytes, Lift]:
+        """Sessions of an audience, of members or followers, from whom something of these strands is
+        hidden.
+        """
         citizens = self.room.citizens
         return {
             session: lift
             for person, lift in self.lifts.items()
             if any(lift.hides(strand) for strand in strands)
             for session in citizens.get(person, ())
-            if session not in self.excepted
+            if view is not self.public and view is self.view_of(session)
         }
 
     def _share_faces(self) -> None:
@@ -304,13 +440,11 @@ class Presence:
             )
         return True
 
-    def _readmit(self, session: bytes, now_ns: MonotonicNs) -> None:
-        """A session is no longer excepted: its own form ends, it gets what the members hold, without
-        what was said before.
+    def _readmit(self, session: bytes) -> None:
+        """The members' audience reaches a session again, not at COARSE: it gets what the members hold,
+        without what was said before.
         """
         outlet = self.room.outlet_for(session)
-        self.excepted[session].become(Tier.WITHHELD, now_ns)
-        del self.excepted[session]
         self.room.allow(session, self.citizen)
         if self.members.form is Tier.FULL:
             self.members.show(outlet, self.lifts.get(self.room.seats[session].citizen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from services.fanout.core.streams import Stream, deliveries
@@ -9,8 +10,11 @@ from shared.contracts.fanout import DenyPair, Segment
 from shared.contracts.records import Kind, Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from services.fanout.core.presences import Presence
 
+_NOBODY: Mapping[bytes, None] = MappingProxyType({})
 GatewayKey = tuple[str, int]
 """A gateway and its incarnation."""
 
@@ -107,7 +111,10 @@ class Room:
 
     __slots__ = (
         "_dirty",
+        "_followed",
+        "_followers",
         "citizens",
+        "follows",
         "is_close",
         "members",
         "personal",
@@ -138,6 +145,12 @@ class Room:
         self.public = Outlet(b"p" + sanctuary, slot, dirty)
         self.personal: dict[bytes, Outlet] = {}
         """Session → an outlet of its own, while one is needed."""
+        self.follows: dict[bytes, tuple[bytes, ...]] = {}
+        """Session → whom it follows, by its own signed word; who may is decided for each citizen."""
+        self._followers: dict[bytes, dict[bytes, None]] = {}
+        """Citizen → the sessions that follow it."""
+        self._followed: dict[bytes, Outlet] = {}
+        """Citizen → the outlet to its followers, while somebody is in it."""
         self._dirty = dirty
 
     def seat(self, session: bytes, seat: Seat) -> None:
@@ -158,7 +171,34 @@ class Room:
         if not sessions:
             del self.citizens[seat.citizen]
         self.personal.pop(session, None)
+        self.follow(session, ())
         self._wire_audiences()
+
+    def follow(self, session: bytes, followed: tuple[bytes, ...]) -> None:
+        """Whom a session follows from now on."""
+        for citizen in self.follows.pop(session, ()):
+            followers = self._followers[citizen]
+            del followers[session]
+            if not followers:
+                del self._followers[citizen]
+        if followed:
+            self.follows[session] = followed
+            for citizen in followed:
+                self._followers.setdefault(citizen, {})[session] = None
+
+    def followers(self, citizen: bytes) -> Mapping[bytes, None]:
+        """The sessions that follow a citizen, whether they may or not."""
+        return self._followers.get(citizen, _NOBODY)
+
+    def followers_outlet(self, citizen: bytes) -> Outlet:
+        return Outlet(b"f" + citizen + self.sanctuary, self.slot, self._dirty)
+
+    def keep_followers(self, citizen: bytes, outlet: Outlet | None) -> None:
+        """The outlet to a citizen's followers, from now on; nil: nobody is in it."""
+        if outlet is None:
+            self._followed.pop(citizen, None)
+        else:
+            self._followed[citizen] = outlet
 
     def wire(self) -> None:
         """Find again which streams reach whom, after a gateway came or went."""
@@ -166,6 +206,8 @@ class Room:
         for session, outlet in self.personal.items():
             stream = streams.get(self.seats[session].gateway)
             outlet.streams = [] if stream is None else [stream]
+        for citizen in list(self._followed):
+            self.presences[citizen].followers.wire()
         self._wire_audiences()
 
     def _wire_audiences(self) -> None:
@@ -193,25 +235,35 @@ class Room:
 
     def settle(self) -> None:
         """A barrier: all that waits for this room's audiences goes onto the streams."""
+        self.settle_members()
+        for outlet in self._followed.values():
+            outlet.settle()
+
+    def settle_members(self) -> None:
+        """As `settle`, but for what waits for followers: a barrier for one citizen settles its own."""
         self.members.settle()
         self.public.settle()
         for outlet in self.personal.values():
             outlet.settle()
 
-    def deny(self, session: bytes, citizen: bytes) -> None:
-        """From the next settlement on the session gets nothing of the citizen from the members'."""
-        at = self.members.deny.setdefault(self.seats[session].gateway, {})
+    def deny(self, session: bytes, citizen: bytes, outlet: Outlet | None = None) -> None:
+        """From the next settlement on the session gets nothing of the citizen from the members', or from
+        another outlet.
+        """
+        deny = (outlet or self.members).deny
+        at = deny.setdefault(self.seats[session].gateway, {})
         at[citizen] = (*at.get(citizen, ()), DenyPair(session, citizen))
 
-    def allow(self, session: bytes, citizen: bytes) -> None:
+    def allow(self, session: bytes, citizen: bytes, outlet: Outlet | None = None) -> None:
         """Take the deny pair back."""
+        deny = (outlet or self.members).deny
         gateway = self.seats[session].gateway
-        at = self.members.deny[gateway]
+        at = deny[gateway]
         at[citizen] = tuple(pair for pair in at[citizen] if pair.session != session)
         if not at[citizen]:
             del at[citizen]
             if not at:
-                del self.members.deny[gateway]
+                del deny[gateway]
 
     def outgrown(self) -> bool | None:
         """Whether closeness has to change; None: it stays."""

@@ -47,6 +47,7 @@ from shared.replica import (
     RegistryReplica,
     RoomGone,
     RoomStood,
+    SessionFollows,
     SessionJoined,
     SessionLeft,
     SlotCompleted,
@@ -316,6 +317,8 @@ class Router:
                     self._join(member.sanctuary, member.session, seat)
                 case SessionLeft(member):
                     self._leave(member.sanctuary, member.session)
+                case SessionFollows(member, earlier, followed):
+                    self._follow(member.sanctuary, member.session, earlier, followed, now_ns)
                 case SlotCompleted():
                     pass
         if changes and self._suspending:
@@ -351,6 +354,22 @@ class Router:
         for presence in room.presences.values():
             presence.depart(session)
         room.unseat(session)
+
+    def _follow(
+        self,
+        sanctuary: bytes,
+        session: bytes,
+        before: tuple[bytes, ...],
+        followed: tuple[bytes, ...],
+        now_ns: MonotonicNs,
+    ) -> None:
+        room = self._city.room(sanctuary)
+        if room is None or session not in room.seats:
+            return
+        room.follow(session, followed)
+        changed = dict.fromkeys((*before, *followed))
+        both = dict.fromkeys(before).keys() & dict.fromkeys(followed).keys()
+        self._city.heed(room, tuple(c for c in changed if c not in both), now_ns)
 
     # ── time ─────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,4 +1,4 @@
-"""The decision for one citizen in one room: which form each audience gets, and who is excepted."""
+"""The decision for one citizen in one room: which form each audience gets, and which single people."""
 
 from __future__ import annotations
 
@@ -24,10 +24,23 @@ class Route(NamedTuple):
     """Whether the record of a stage may hold the citizen; replays decide again how closely."""
     persons: dict[bytes, Tier]
     """Person → its form, for whom an exception gives less than `members`, seated here or not."""
+    followers: Tier
+    """What the grant to followers shows the approved ones."""
+    approved: dict[bytes, Tier]
+    """Person → its form as a follower, of those who may follow, seated here or not."""
 
     def form_for(self, person: bytes) -> Tier:
         """What one member is shown."""
         return self.persons.get(person, self.members)
+
+    def most_for(self, person: bytes) -> Tier:
+        """What it is shown if it follows: by one audience, that with the higher tier."""
+        return max(self.form_for(person), self.approved.get(person, Tier.WITHHELD))
+
+    @property
+    def followers_apart(self) -> Tier:
+        """The form of the followers' own audience: none while the members' is as high."""
+        return self.followers if self.followers > self.members else Tier.WITHHELD
 
     def least(self, other: Route) -> Route:
         """What both allow."""
@@ -37,16 +50,31 @@ class Route(NamedTuple):
             for person in {**self.persons, **other.persons}
             if (form := min(self.form_for(person), other.form_for(person))) < members
         }
+        approved = {
+            person: min(form, other.approved[person])
+            for person, form in self.approved.items()
+            if person in other.approved
+        }
         return Route(
             members,
             min(self.public, other.public),
             self.field and other.field,
             self.record and other.record,
             persons,
+            min(self.followers, other.followers),
+            approved,
         )
 
 
-NOWHERE = Route(Tier.WITHHELD, Tier.WITHHELD, field=False, record=False, persons={})
+NOWHERE = Route(
+    Tier.WITHHELD,
+    Tier.WITHHELD,
+    field=False,
+    record=False,
+    persons={},
+    followers=Tier.WITHHELD,
+    approved={},
+)
 
 
 def form_of(tier: Tier) -> Tier:
@@ -96,20 +124,41 @@ def route_of(consent: Consent, room: Room, *, charter_tier_max: Tier, now_ms: Wa
             form = form_of(min(members, limit))
             if form < shown:
                 persons[person] = form
-    return Route(shown, form_of(public), field, record, persons)
+    followers = form_of(least(Audience.FOLLOWERS))
+    approved: dict[bytes, Tier] = {}
+    if followers is not Tier.WITHHELD:
+        approved = dict.fromkeys(consent.approved(now_ms), followers)
+        for person in consent.persons():
+            if person in approved:
+                limit = limit_of(
+                    consent,
+                    room,
+                    person=person,
+                    charter_tier_max=charter_tier_max,
+                    now_ms=now_ms,
+                    audience=Audience.FOLLOWERS,
+                )
+                approved[person] = form_of(limit)
+    return Route(shown, form_of(public), field, record, persons, followers, approved)
 
 
 def limit_of(
-    consent: Consent, room: Room, *, person: bytes, charter_tier_max: Tier, now_ms: WallMs
+    consent: Consent,
+    room: Room,
+    *,
+    person: bytes,
+    charter_tier_max: Tier,
+    now_ms: WallMs,
+    audience: Audience = Audience.MEMBERS,
 ) -> Tier:
-    """The most that one member may see of the citizen here."""
+    """The most that one person may see of the citizen here, in an audience."""
     assert room.policy is not None
     return min(
         effective_tier(
             state,
             policy=room.policy,
             charter_tier_max=charter_tier_max,
-            audience=Audience.MEMBERS,
+            audience=audience,
             now_ms=now_ms,
             person=person,
         )

@@ -8,21 +8,24 @@ from services.fanout.core.presences import Presence
 from services.fanout.core.rooms import Room
 from services.fanout.core.streams import Stream, deliveries
 from services.fanout.core.views import View
-from shared.contracts.fanout import Enter, EnterPublic, Segment, StrandNumber
+from shared.contracts.fanout import Enter, EnterFollowers, EnterPublic, Segment, StrandNumber
 from shared.contracts.records import Tier
 
 SNAPSHOT_BYTES_MAX = 200_000
 """What an `Enter` carries; the rest follows at once as deliveries to the session alone."""
+
+_ENTER_BYTES = 64
 
 
 def enter(room: Room, session: bytes, stream: Stream, *, gap: bool) -> None:
     """One session enters its room. Everything that waits for the room must be settled before."""
     person = room.seats[session].citizen
     is_apart = any(
-        session in presence.excepted or person in presence.lifts
+        presence.is_apart(session) or person in presence.lifts
         for presence in room.presences.values()
     )
     _write_enter(room, session, stream, _members(room, session if is_apart else None), gap=gap)
+    _let_in(room, session, stream)
 
 
 def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
@@ -34,11 +37,13 @@ def enter_all(room: Room, stream: Stream, *, gap: bool) -> None:
         apart: set[bytes] = set()
         for presence in room.presences.values():
             apart.update(presence.excepted)
+            apart.update(presence.followers.sessions)
             for person in presence.lifts:
                 apart.update(room.citizens.get(person, ()))
         for session in sessions:
             content = _members(room, session) if session in apart else shared
             _write_enter(room, session, stream, content, gap=gap)
+            _let_in(room, session, stream)
     if key in room.watches:
         enter_public(room, stream, gap=gap)
 
@@ -105,6 +110,14 @@ def _write_enter(
     if rest:
         for delivery, size in deliveries(room.outlet_for(session).key, rest, {}):
             stream.add(delivery, size)
+
+
+def _let_in(room: Room, session: bytes, stream: Stream) -> None:
+    """Its snapshot holds what it is shown as a follower; what comes after reaches it as one."""
+    for citizen in room.follows.get(session, ()):
+        presence = room.presences.get(citizen)
+        if presence is not None and session in presence.followers.sessions:
+            stream.add(EnterFollowers(session, room.sanctuary, citizen), _ENTER_BYTES)
 
 
 def _divide(segments: list[Segment]) -> tuple[tuple[Segment, ...], list[Segment]]:

@@ -34,8 +34,10 @@ def tick(city: City, slot: Slot, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         for presence in room.presences.values():
             if not presence.suspended:
                 _show(city, presence, stamp, rows, now_ns)
-        for outlet, records in rows.values():
+        for _, records in rows.values():
             records.sort(key=lambda record: record[0])
+        # who follows several gets each by an audience of its own: their order tells nothing either
+        for outlet, records in sorted(rows.values(), key=lambda row: row[1][0][0]):
             for _, segment in records:
                 outlet.put(segment)
 

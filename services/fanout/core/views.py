@@ -88,17 +88,18 @@ class View:
         return b""
 
     def strike(self) -> None:
-        """Strike the audience. Those who are excepted must not learn of somebody they do not see."""
+        """Strike the audience. Those who get another form must not learn of this one's end."""
         presence, key, notice = self._presence, self.outlet.key, self.notice()
         room = presence.room
         is_members = self is presence.members
-        one_by_one = bool(notice) and is_members and bool(presence.excepted)
+        are_apart = bool(presence.excepted or presence.followers.sessions)
+        one_by_one = bool(notice) and is_members and are_apart
         strike = Strike(presence.citizen, key, None, b"" if one_by_one else notice, 0)
         for stream in self.outlet.streams:
             stream.add(strike, STRIKE_BYTES)
             if one_by_one:
                 for session in room.seats_at[stream.gateway, stream.incarnation]:
-                    if session not in presence.excepted:
+                    if not presence.is_apart(session):
                         stream.add(Strike(presence.citizen, key, session, notice, 0), STRIKE_BYTES)
 
     def strands(self, lift: Lift | None = None) -> list[Segment]:

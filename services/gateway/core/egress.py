@@ -276,6 +276,10 @@ class Egress:
             if viewer.session not in audience.members:
                 return False
             self._catch_up(viewer, audience)
+            for citizen in dict.fromkeys(segment.citizen for segment in segments):
+                followers = self._audiences.get(followers_key(citizen or b"", key[17:]))
+                if followers is not None and viewer.session in followers.members:
+                    self._catch_up(viewer, followers)
             for segment in segments:
                 self._append(
                     viewer,
