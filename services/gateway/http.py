@@ -140,6 +140,7 @@ class HttpServer(web.Server):
             max_headers=HEAD_BYTES_MAX,
             max_field_size=HEAD_BYTES_MAX,
             lingering_time=1.0,
+            auto_decompress=False,  # a few bytes would be unpacked into as many millions
         )
 
 

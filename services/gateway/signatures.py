@@ -93,8 +93,12 @@ class Signatures:
 async def _body_of(request: web.BaseRequest) -> bytes:
     """Raises: HeadRefused(408 | 413)."""
     body = bytearray()
+    if (request.content_length or 0) > POST_BYTES_MAX:
+        raise HeadRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Refusal.OVERSIZE.value)
     try:
         async with asyncio.timeout(BODY_S_MAX):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # else curl waits
             async for part in request.content.iter_any():
                 body += part
                 if len(body) > POST_BYTES_MAX:
@@ -109,7 +113,7 @@ def told(answer: Answer, headers: dict[str, str]) -> web.Response:
     fields = plain(answer)
     status = HTTPStatus.OK
     if isinstance(answer, Refused):
-        reason = Refusal(answer.reason)
+        reason = _known(answer.reason)
         status = STATUS.get(reason, HTTPStatus.BAD_REQUEST)
         fields = {"refused": answer.reason, "meaning": answer.meaning, "now_ms": answer.now_ms}
         if reason in RETRY_AFTER_S:
@@ -122,3 +126,11 @@ def told(answer: Answer, headers: dict[str, str]) -> web.Response:
         content_type="application/json",
         headers=headers | {"Cache-Control": "no-store"},
     )
+
+
+def _known(reason: str) -> Refusal:
+    """A newer service may have names that are none of ours."""
+    return Refusal(reason) if reason in _REFUSALS else Refusal.MALFORMED
+
+
+_REFUSALS = frozenset(Refusal)

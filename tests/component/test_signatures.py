@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 import os
@@ -278,6 +279,51 @@ async def test_requests_that_are_wrong_are_refused_by_name(shared_city: RunningC
                 assert (answer.status, fields.get("refused", "")) == (status, name), path
                 if status == 405:
                     assert answer.headers["Allow"] == ("POST" if path == "" else "GET")
+
+
+async def exchange(city: RunningCity, request: bytes) -> bytes:
+    """What comes back for some bytes, to the end of the connection."""
+    host, port = city.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    async with asyncio.timeout(15):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status", "name"),
+    [
+        ("Content-Length: 70000", b"", b"413", b"oversize"),
+        ("Transfer-Encoding: chunked", b"11171\r\n" + bytes(70_001), b"413", b"oversize"),
+        ("Transfer-Encoding: chunked", b"nonsense\r\n", b"400", b"malformed"),
+        ("Content-Length: 9", b"short", b"408", b"body too slow"),
+        ("Content-Length: -1", b"", b"400", b"malformed"),
+        ("Content-Length: 3\r\nContent-Length: 4", b"abc", b"400", b"malformed"),
+        (
+            "Content-Encoding: gzip\r\nContent-Length: 100",
+            gzip.compress(bytes(10_000_000))[:100],
+            b"400",
+            b"malformed",
+        ),
+    ],
+)
+async def test_bodies_that_do_not_come_as_told_are_refused(
+    shared_city: RunningCity, head: str, body: bytes, status: bytes, name: bytes
+) -> None:
+    first = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n"
+    answer = await exchange(shared_city, first.encode() + body)
+    assert answer.split(b" ")[1] == status, answer
+    assert b'"refused": "' + name in answer.replace(b'":"', b'": "')
+
+
+async def test_who_expects_a_word_before_the_body_gets_it(shared_city: RunningCity) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    head += "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"
+    answer = await exchange(shared_city, head.encode() + b"\xc1")
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 ")
 
 
 async def test_of_a_room_that_is_none_one_hears_no_rules(shared_city: RunningCity) -> None:
