@@ -1,6 +1,7 @@
 /** What the address says: `?watch=<stage>` or `?room=<room>`, by slug or by id. Pure but for a hash. */
 
 import { fromHex } from "../client/bytes.js";
+import { hasWebCrypto } from "../client/ed25519.js";
 import { sanctuaryOf } from "../client/connection.js";
 
 const ID = /^[0-9a-f]{32}$/;
@@ -12,6 +13,11 @@ const ID = /^[0-9a-f]{32}$/;
 export function readAddress(search) {
   const asked = new URLSearchParams(search);
   return { watch: asked.get("watch"), room: asked.get("room") };
+}
+
+/** Whether this browser can find it: slugs are hashed, ids are not. @param {string} name */
+export function mayName(name) {
+  return hasWebCrypto || ID.test(name);
 }
 
 /**

@@ -1,11 +1,11 @@
 /** The entry: which screen stands, and what a press does. */
 
 import { fromHex, hex } from "../client/bytes.js";
-import { hasEd25519 } from "../client/ed25519.js";
+import { hasEd25519, hasWebCrypto } from "../client/ed25519.js";
 import { Crowd } from "../plane/crowd.js";
 import { Pad } from "../plane/pad.js";
 import { pageNowMs, Plane } from "../plane/plane.js";
-import { readAddress, sanctuaryNamed } from "./address.js";
+import { mayName, readAddress, sanctuaryNamed } from "./address.js";
 import { copy } from "./copy.js";
 import { button, byId, make, rebuild, setText } from "./dom.js";
 import { Keystore } from "./keys.js";
@@ -56,7 +56,7 @@ class Page {
   #can = "ready";
 
   async begin() {
-    if (globalThis.crypto?.subtle === undefined) this.#can = "no webcrypto";
+    if (!hasWebCrypto) this.#can = "no webcrypto";
     else if (!(await hasEd25519())) this.#can = "no ed25519";
     this.#store = await Keystore.open();
     this.#wire();
@@ -74,7 +74,7 @@ class Page {
 
   async #route() {
     const { watch, room } = readAddress(location.search);
-    if (watch !== null) await this.#watch(watch);
+    if (watch !== null && mayName(watch)) await this.#watch(watch);
     else if (this.#store.kept === null || this.#can !== "ready") this.#arrive();
     else {
       this.#enter();
@@ -90,8 +90,10 @@ class Page {
 
   #show(screen) {
     this.#sheet.close();
+    const isFirst = document.activeElement === document.body;
     document.body.dataset.screen = screen;
     this.#draw({ isNow: true });
+    if (!isFirst) byId("title").focus({ preventScroll: true }); // a press led here: say where one is
   }
 
   /** The first visit: something public to look at, and keys of one's own. */

@@ -398,7 +398,7 @@ export class Visit {
   }
 
   #acted(withdrawal) {
-    if (withdrawal === this.desk.withdrawal) this.says.say("withdrawal", copy.withdrawn);
+    if (withdrawal === this.desk.withdrawal) this.says.answer(copy.withdrawn);
     this.notices.drop("withdrawal late");
     this.alarm = "";
   }

@@ -22,6 +22,9 @@ const SMALL_ORDER = new Set([
 /** PKCS #8 (RFC 8410) up to the 32-byte seed. */
 const PKCS8_HEAD = fromHex("302e020100300506032b657004220420");
 
+/** Whether anything can be signed or judged here; browsers give WebCrypto to safe origins only. */
+export const hasWebCrypto = subtle !== undefined;
+
 /** @returns {Promise<boolean>} whether this place has WebCrypto with Ed25519 */
 export async function hasEd25519() {
   if (subtle === undefined) return false;
