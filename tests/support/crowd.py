@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from shared.runtime.clock import pause
-from tests.support.wire import Person, Speaking, Wire, pack, sanctuary_id
+from tests.support.wire import Person, Speaking, pack, sanctuary_id
 
 READY_S_MAX = 60.0
 _MEMBERS, _LIVE = 0, 0
@@ -86,13 +86,13 @@ class Crowd:
 
             speakers = await asyncio.gather(*(come(number) for number in range(self._count)))
             async with asyncio.TaskGroup() as group:
-                left = [asyncio.Event() for _ in speakers]
                 for number, speaking in enumerate(speakers):
-                    group.create_task(self._speak(number, speaking, left[number]))
-                    group.create_task(self._hear(speaking.wire, left[number]))
+                    over = asyncio.Event()
+                    group.create_task(self._speak(number, speaking, over))
+                    group.create_task(self._hear(speaking, over))
                 self._ready.set()
 
-    async def _speak(self, number: int, speaking: Speaking, left: asyncio.Event) -> None:
+    async def _speak(self, number: int, speaking: Speaking, over: asyncio.Event) -> None:
         """Says, seals once a second, and ends with a closing seal."""
         beat, per_window = 0, max(1, round(self._per_s))
         while not self._is_over.is_set():
@@ -105,18 +105,17 @@ class Crowd:
             await pause(1 / self._per_s if self._per_s else 0.05)
         final = pack(speaking.seal(flags=1, total=speaking.seq))
         await speaking.wire.send(speaking.sealed_message(final))
-        await speaking.wire.send(["leave", 9, self._room])
-        await left.wait()
+        await over.wait()
 
     @staticmethod
-    async def _hear(wire: Wire, left: asyncio.Event) -> None:
-        """Reads, so that nobody is closed as too slow, and understands only the last word: taking
-        apart what everybody gets of everybody would leave the browser no time.
+    async def _hear(speaking: Speaking, over: asyncio.Event) -> None:
+        """Reads, so that nobody is closed as too slow, and understands only the last word, that the
+        closing seal was taken: taking apart what everybody gets would leave the browser no time.
         """
-        while not left.is_set():
-            frame = await wire.socket.recv(decode=False)
-            if pack("left") in frame:
-                left.set()
+        while not over.is_set():
+            frame = await speaking.wire.socket.recv(decode=False)
+            if pack(["sealed", speaking.strand, speaking.window])[1:] in frame:
+                over.set()  # of this window no other seal is sent
 
 
 @contextlib.contextmanager
