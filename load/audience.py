@@ -1,4 +1,4 @@
-"""The viewers' process of a replay: separate citizens, each with a session, a seat and books.
+"""The viewers' process of a run: separate citizens, each with a session, a seat and books.
 
 Members of an audience receive the same bytes, so a frame is decoded once and its meaning applied to
 each viewer that got it; a few viewers verify everything themselves.
@@ -18,10 +18,12 @@ from typing import get_args
 import msgspec
 import uvloop
 
+from load.attackers import FORGED_SALT
 from load.latency import STEP_NS
 from load.plan import (
     AudiencePlan,
     AudienceReport,
+    Begin,
     CoarseSeen,
     Failed,
     Finish,
@@ -33,6 +35,7 @@ from load.plan import (
     Silenced,
     TurnedAway,
 )
+from load.relay import Relay
 from shared.client.accounts import Accounts, AccountsReport, GrantsSigned
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import (
@@ -55,7 +58,7 @@ from shared.contracts.client import (
     StrandEnded,
 )
 from shared.contracts.refusals import Refusal
-from shared.identifiers import MonotonicNs
+from shared.identifiers import MonotonicNs, SanctuaryId
 from shared.runtime.clock import monotonic_ns, pause, wall_ms
 
 FRAMES_KEPT_MAX = 512
@@ -91,6 +94,7 @@ class Meaning(msgspec.Struct, gc=False):
     books: list[Number | ServerMessage]
     session: list[ServerMessage]
     messages: list[ServerMessage]
+    forged: int = 0
 
 
 class Spectator:
@@ -98,16 +102,18 @@ class Spectator:
 
     def __init__(self, house: House, *, is_verifying: bool) -> None:
         self.house = house
-        self.accounts = Accounts(house.grants)
+        plan = house.plan
+        self.accounts = Accounts(None if plan.is_public else house.grants)
         self.viewer = Viewer() if is_verifying else None
         keyring = Keyring.new(os.urandom, wall_ms())
-        self.session = Session(keyring, os.urandom, viewer=self.viewer)
+        self.session = Session(keyring, os.urandom, viewer=self.viewer, is_anonymous=plan.is_public)
         self.connection = Connection(
             self.session,
-            house.plan.common.url,
+            house.url,
             on_events=self._on_events,
             on_disconnected=self._on_disconnected,
             intake=self._intake,
+            watch=SanctuaryId(plan.common.sanctuary) if plan.is_public else None,
         )
         self.entered = asyncio.Event()
         self.is_turned_away = False
@@ -123,11 +129,12 @@ class Spectator:
     def _intake(self, frame: bytes, now_ns: MonotonicNs) -> list[ServerMessage]:
         house = self.house
         meaning = house.meaning(frame)
-        counts, accounts = house.counts, self.accounts
+        house.forged += meaning.forged
+        counts, accounts, is_public = house.counts, self.accounts, house.plan.is_public
         for entry in meaning.books:
             if entry.__class__ is tuple:
                 strand, seq, intended_ns = entry
-                if accounts.sample(strand, seq, now_ns):
+                if accounts.sample(strand, seq, now_ns) or is_public:
                     counts[(now_ns - intended_ns) // STEP_NS] += 1
             else:
                 if self._snapshot_left:
@@ -136,6 +143,8 @@ class Spectator:
                     self._on_coarse(entry, now_ns)
                 elif isinstance(entry, Snapshot):
                     self._snapshot_left = entry.count
+                    if is_public:
+                        self.entered.set()
                 accounts.apply(entry, None, now_ns)
         return meaning.session if self.viewer is None else meaning.messages
 
@@ -167,7 +176,8 @@ class Spectator:
 
     async def enter(self) -> None:
         """Connect, enrol, sit down. Raises: TimeoutError; TurnedAway if it never will sit."""
-        self.session.join(self.house.plan.common.sanctuary)
+        if not self.house.plan.is_public:
+            self.session.join(self.house.plan.common.sanctuary)
         self.connection.flush()
         async with asyncio.timeout(ENTER_S_MAX):
             await self.entered.wait()
@@ -184,21 +194,24 @@ class House:
 
     def __init__(self, plan: AudiencePlan, pipe: Pipe) -> None:
         self.plan = plan
+        self.url = plan.common.url
         self.grants = GrantsSigned()
         self.counts: Counter[int] = Counter()
-        self.frames = self.bytes_received = 0
+        self.batches: Counter[int] = Counter()
+        self.frames = self.bytes_received = self.forged = 0
         self.coarse: dict[tuple[int, int], list[int]] = {}
         self.strangers: set[bytes] = set()
         """Pseudonyms of people who were here before ours."""
         self.has_own_people = False
         self._pipe = pipe
         self._meanings: dict[bytes, Meaning] = {}
+        self._begin_ns: int | None = None
         self._finish: Finish | None = None
         self._orders = asyncio.Event()
         self._is_leaving = False
-        self.spectators = [
-            Spectator(self, is_verifying=place < plan.verifying) for place in range(plan.viewers)
-        ]
+        self._told: Counter[int] = Counter()
+        self._told_bytes = 0
+        self.spectators: list[Spectator] = []
 
     def meaning(self, frame: bytes) -> Meaning:
         self.frames += 1
@@ -215,12 +228,16 @@ class House:
                 meaning.books.append(
                     (message.strand, head.seq, head.t_ms * 1_000_000 - wall_zero_ns)
                 )
+                meaning.forged += message.body.endswith(FORGED_SALT)
             elif isinstance(message, SealShown):
                 continue  # for those who verify
             elif isinstance(message, _FOR_BOOKS):
                 meaning.books.append(message)
             else:
                 meaning.session.append(message)
+        samples = sum(entry.__class__ is tuple for entry in meaning.books)
+        if samples:
+            self.batches[samples] += 1
         if len(self._meanings) >= FRAMES_KEPT_MAX:
             del self._meanings[next(iter(self._meanings))]
         self._meanings[frame] = meaning
@@ -240,21 +257,51 @@ class House:
         loop.add_reader(self._pipe.fileno(), self._on_orders)
         try:
             async with asyncio.TaskGroup() as group:
+                relay = await self._slow_down(group)
+                self.spectators = [
+                    Spectator(self, is_verifying=place < self.plan.verifying)
+                    for place in range(self.plan.viewers)
+                ]
                 progress = group.create_task(self._tell_progress())
                 await self._enter_all(group)
                 gc.collect()
                 gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
                 await pause(STRANGERS_S)
                 self._pipe.send(Ready([]))
+                changing = group.create_task(self._change_in_time())
                 await self._until(lambda: self._finish is not None)
+                changing.cancel()
+                if relay is not None:
+                    relay.hurry()
                 await self._settle()
+                progress.cancel()
+                if self._begin_ns is not None:
+                    self._pipe.send(self._progress(self._begin_ns))
                 self._pipe.send(self._report())
                 await self._until(lambda: self._is_leaving)
-                progress.cancel()
                 for spectator in self.spectators:
                     spectator.connection.stop()
+                if relay is not None:
+                    relay.close()
         finally:
             loop.remove_reader(self._pipe.fileno())
+
+    async def _slow_down(self, group: asyncio.TaskGroup) -> Relay | None:
+        """For slow viewers: between them and the city."""
+        if self.plan.bytes_per_s is None:
+            return None
+        relay = Relay(self.plan.common.url, bytes_per_s=self.plan.bytes_per_s)
+        self.url = await relay.serve(group)
+        return relay
+
+    async def _change_in_time(self) -> None:
+        """What the story has these viewers do, each at its time."""
+        await self._until(lambda: self._begin_ns is not None)
+        assert self._begin_ns is not None
+        for change in self.plan.changes:
+            await pause(max(0.0, (self._begin_ns - monotonic_ns()) / 1e9 + change.at_ms / 1000))
+            if change.do == "reconnect":
+                self.spectators[change.who].connection.drop()
 
     async def _keep(self, spectator: Spectator) -> None:
         try:
@@ -285,7 +332,16 @@ class House:
     async def _tell_progress(self) -> None:
         while True:
             await pause(PROGRESS_S)
-            self._pipe.send(Progress(self.counts.total(), 0))
+            if self._begin_ns is not None:
+                self._pipe.send(self._progress(self._begin_ns))
+
+    def _progress(self, begin_ns: int) -> Progress:
+        fresh = self.counts - self._told
+        self._told = self.counts.copy()
+        batches, self.batches = self.batches, Counter()
+        received, self._told_bytes = self.bytes_received - self._told_bytes, self.bytes_received
+        at_ms = (monotonic_ns() - begin_ns) // 1_000_000
+        return Progress(fresh.total(), at_ms, fresh, batches, received)
 
     def _on_orders(self) -> None:
         while self._pipe.poll():
@@ -295,9 +351,14 @@ class House:
                     self.has_own_people = True
                     self.grants.signed(order.citizen, order.tier, MonotonicNs(order.at_ns))
                 case GrantActed():
-                    self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
+                    # a slow viewer reads late what was sent in time: only `struck` judges it
+                    if self.plan.bytes_per_s is None:
+                        self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
+                case Begin():
+                    self._begin_ns = order.at_ns
                 case Silenced():
-                    last_ns = self.grants.of(order.citizen).last_ns
+                    is_slow = self.plan.bytes_per_s is not None
+                    last_ns = 0 if is_slow else self.grants.of(order.citizen).last_ns
                     self._pipe.send(order._replace(last_ns=last_ns))
                 case Finish():
                     self._finish = order
@@ -316,9 +377,7 @@ class House:
         """Until every viewer saw every strand end, or long enough."""
         assert self._finish is not None
         deadline_ns = monotonic_ns() + self._finish.within_s * 1e9
-        while monotonic_ns() < deadline_ns and any(
-            each.accounts.open_strands for each in self.spectators
-        ):
+        while monotonic_ns() < deadline_ns and any(map(self._is_waiting, self.spectators)):
             await pause(0.02)
         for spectator in self.spectators:
             for strand, books in spectator.accounts.strands.items():
@@ -326,6 +385,15 @@ class House:
                 if total is not None and books.ended is None:
                     # its end did not come: what is missing up to the total is unaccounted
                     spectator.accounts.ended(StrandEnded(strand, "closed", total, None))
+
+    def _is_waiting(self, spectator: Spectator) -> bool:
+        """For a strand of ours to be seen to end. On a stage others go on speaking."""
+        accounts = spectator.accounts
+        if not self.plan.is_public:
+            return accounts.open_strands > 0
+        assert self._finish is not None
+        ours = (accounts.strands.get(strand) for strand in self._finish.totals)
+        return any(books is not None and books.ended is None for books in ours)
 
     def _report(self) -> AudienceReport:
         accounts, windows = AccountsReport(), Counter[str]()
@@ -344,6 +412,10 @@ class House:
             frames=self.frames,
             bytes_received=self.bytes_received,
             orphans=orphans,
+            group=self.plan.group,
+            is_slow=self.plan.bytes_per_s is not None,
+            viewers=self.plan.viewers,
+            forged=self.forged,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -14,20 +13,24 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from load.drive import RunFailed
+from load.knock import knock
+from load.play_commands import play, stories
 from load.recordings import RecordingRefused
-from load.replay import Replay, ReplayFailed, Wish
+from load.replay import Replay, Wish
 from load.verdict import Verdict, as_json, rows
 from shared.client.commands import DEFAULT_SANCTUARY, DEFAULT_URL
 from shared.client.connection import UrlRefused, live_url
-from shared.client.keyring import Keyring
-from shared.client.visit import ErrandFailed, Visit
+from shared.client.visit import ErrandFailed
 from shared.client.words import sanctuary_of
-from shared.runtime.clock import wall_ms
 
 GRANTS = ("mixed", "full", "coarse", "aggregate", "withheld")
 
 load_app = typer.Typer(
-    help="Drive a city with scripted citizens.\n\nExample: synchronia load replay load/recordings",
+    help=(
+        "Drive a city with scripted citizens: play a story, or replay recordings."
+        "\n\nExample: synchronia load play quick"
+    ),
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -38,6 +41,10 @@ load_app = typer.Typer(
 @load_app.callback()
 def load() -> None:
     """Drive a city with scripted citizens."""
+
+
+load_app.command("play")(play)
+load_app.command("stories")(stories)
 
 
 @load_app.command("replay")
@@ -125,11 +132,11 @@ def replay(
             shown = Replay(wish, say=say, progress=progress)
             if not as_json_:
                 _print_plan(err, shown)
-            asyncio.run(_knock(wish, sanctuary))
+            asyncio.run(knock(url, sanctuary_of(sanctuary), sanctuary))
             # set here, since a shell without job control starts background commands with SIGINT ignored
-            signal.signal(signal.SIGINT, shown.interrupt)
+            signal.signal(signal.SIGINT, shown.drive.interrupt)
             verdict = shown.run()
-    except (RecordingRefused, ReplayFailed, UrlRefused, ErrandFailed) as error:
+    except (RecordingRefused, RunFailed, UrlRefused, ErrandFailed) as error:
         typer.echo(f"synchronia load replay: {error}", err=True)
         raise typer.Exit(2) from None
     if as_json_:
@@ -137,17 +144,6 @@ def replay(
     else:
         _print_verdict(verdict)
     raise typer.Exit(0 if verdict.is_good else 1)
-
-
-async def _knock(wish: Wish, called: str) -> None:
-    """Whether the city and the room are there, before a crowd waits a minute for them.
-
-    Raises: ErrandFailed, UrlRefused.
-    """
-    stranger = Keyring.new(os.urandom, wall_ms())
-    async with Visit(stranger, wish.url, random_bytes=os.urandom) as visit:
-        await visit.until("the city answers", lambda: visit.session.is_ready)
-        await visit.check_room(wish.sanctuary, called)
 
 
 def _print_plan(console: Console, replay: Replay) -> None:
@@ -160,7 +156,7 @@ def _print_plan(console: Console, replay: Replay) -> None:
         for recording, tier in zip(replay.recordings, replay.tiers, strict=True)
     )
     console.print(f"grants ({wish.grants}, seed {wish.seed}): {grants}", markup=False)
-    minutes = replay.length_ms / wish.speed / 60_000
+    minutes = replay.length_ms / 60_000
     console.print(f"{minutes:.1f} minutes at {wish.speed:g} times the recorded speed")
 
 

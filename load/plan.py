@@ -1,12 +1,14 @@
-"""What the processes of a replay tell each other. Pickled over pipes between our own processes."""
+"""What the processes of a run tell each other. Pickled over pipes between our own processes."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from load.recordings import Recording
+from load.recordings import Cue, Recording, cues
+from load.schedule import Assault, Change, Role, Schedule
 from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
 
@@ -25,14 +27,45 @@ class Plan(NamedTuple):
     wall_zero_ns: int
 
 
-class SpeakersPlan(NamedTuple):
-    common: Plan
+class Score(Protocol):
+    """Where the samples come from, in the order of their times."""
+
+    def cues(self) -> Iterator[Cue]: ...
+
+
+class Recorded(NamedTuple):
+    """Recordings, played at a speed; without end if `is_looped`."""
+
     recordings: list[Recording]
-    tiers: list[Tier]
     speed: float
     is_looped: bool
-    seconds: float | None
-    withdraw_every_s: float | None
+
+    def cues(self) -> Iterator[Cue]:
+        for cue in cues(self.recordings, is_looped=self.is_looped):
+            yield Cue(int(cue.at_ms / self.speed), cue.person, cue.valence, cue.arousal)
+
+
+class Told(NamedTuple):
+    """A story's samples of some of its people."""
+
+    schedule: Schedule
+    people: frozenset[int]
+
+    def cues(self) -> Iterator[Cue]:
+        return self.schedule.cues(self.people)
+
+
+class SpeakersPlan(NamedTuple):
+    common: Plan
+    roles: list[Role]
+    """Those of this process."""
+    score: Score
+    changes: list[Change]
+    """Of these people, in the order of time."""
+    seconds: float | None = None
+    withdraw_every_s: float | None = None
+    until_ms: int | None = None
+    """The play lasts so long, though nobody speaks any more."""
 
 
 class AudiencePlan(NamedTuple):
@@ -40,6 +73,18 @@ class AudiencePlan(NamedTuple):
     viewers: int
     verifying: int
     """How many of them check every opening, seal and hash; the others keep the books of numbers."""
+    group: str = ""
+    bytes_per_s: int | None = None
+    """Slow viewers: how fast each reads."""
+    is_public: bool = False
+    """They watch a public stage without an account, and keep books of whoever speaks there."""
+    changes: tuple[Change, ...] = ()
+    """`reconnect`, in the order of time; `who` counts this process's viewers from 0."""
+
+
+class AttackersPlan(NamedTuple):
+    common: Plan
+    assaults: list[Assault]
 
 
 # To a child.
@@ -50,7 +95,7 @@ class Begin(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Speakers: close every strand and report. A second one is not needed."""
+    """Speakers and attackers: close every strand and report. A second one is not needed."""
 
 
 class Finish(NamedTuple):
@@ -95,9 +140,18 @@ class Ready(NamedTuple):
     people: list[bytes]
 
 
-class Progress(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Since the last one: samples sent or delivered, and what goes with them."""
+
     samples: int
     at_ms: int
+    """Of the play, which began at 0."""
+    latencies: Counter[int] = field(default_factory=Counter)
+    """By `STEP_NS`."""
+    batches: Counter[int] = field(default_factory=Counter)
+    """Frames by the samples in them; each distinct frame once, however many viewers it had."""
+    bytes_received: int = 0
 
 
 class Failed(NamedTuple):
@@ -123,9 +177,13 @@ class PersonReport:
     refused: dict[str, int] = field(default_factory=dict)
     unanswered: int = 0
     not_sent: int = 0
-    """Fell due while there was no open strand (reconnecting): never numbered."""
+    """Fell due while there was no open strand (entering, reconnecting): never numbered."""
     strands: int = 0
     interrupted: int = 0
+    was_coarse: bool = False
+    """For a while, whatever `tier` it began with."""
+    turned_away: str = ""
+    """Why the city did not let it into its room, if so."""
     cells: list[Felt] = field(default_factory=list)
     """What a person at coarse sent, in order."""
 
@@ -145,6 +203,31 @@ class CoarseSeen(NamedTuple):
     cells: tuple[int, ...]
 
 
+@dataclass(slots=True)
+class AttackReport:
+    """What became of one attack."""
+
+    kind: str
+    tried: int = 0
+    admitted: int = 0
+    """Taken as good by the city. Of a flood some may be; of the others none."""
+    admitted_max: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    """By reason, as far as the city answered."""
+    seats: int = 0
+    """Of a crowd: how many sat down in the room."""
+    closed: int = 0
+    """Connections that the city ended."""
+
+    def refuse(self, reason: str, count: int = 1) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + count
+
+
+class AttackersReport(NamedTuple):
+    attacks: list[AttackReport]
+    totals: dict[bytes, int]
+
+
 class AudienceReport(NamedTuple):
     accounts: AccountsReport
     latencies: Counter[int]
@@ -156,3 +239,8 @@ class AudienceReport(NamedTuple):
     frames: int
     bytes_received: int
     orphans: int
+    group: str = ""
+    is_slow: bool = False
+    viewers: int = 0
+    forged: int = 0
+    """Samples that an attacker made in another's name, as often as they were seen."""

@@ -1,4 +1,4 @@
-"""The speakers' process of a replay: each person with keys, a strand, seals and a grant of their own.
+"""The speakers' process of a run: each person with keys, a strand, seals and a grant of their own.
 
 Open loop: samples fall due on a fixed schedule of whole milliseconds, which is also their stamp; what
 the tool or the city delays shows as latency and is never hidden by waiting.
@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import signal
 from collections.abc import Callable
-from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
 from load.fine_selector import FineSelector
+from load.person import Person
 from load.plan import (
     Begin,
     Failed,
     Felt,
     GrantActed,
-    GrantSigned,
     Leave,
-    PersonReport,
     Progress,
     Ready,
     Silenced,
@@ -31,30 +28,15 @@ from load.plan import (
     Stop,
     TurnedAway,
 )
-from load.recordings import Cue, cues
-from shared.client.connection import Connection, ConnectionEnded
-from shared.client.core import (
-    Declined,
-    Event,
-    Interrupted,
-    Keyring,
-    Mood,
-    RecordActed,
-    RecordDeclined,
-    RecordDurable,
-    SeatRefused,
-    Session,
-    StrandWriter,
-    VoiceOpened,
-    WindowTaken,
-)
+from load.recordings import Cue
+from load.schedule import Change
+from shared.client.connection import ConnectionEnded
+from shared.client.core import Mood
 from shared.contracts.records import Tier
-from shared.contracts.refusals import Refusal
 from shared.contracts.sample import Provenance
 from shared.identifiers import MonotonicNs, WallMs
 from shared.runtime.clock import monotonic_ns, wall_ms
 
-ENTER_S_MAX = 60.0
 CLOSE_S_MAX = 3.0
 SILENCE_S = 1.5
 """How long after `acted` a withdrawn person stays silent: a late byte would have come by then."""
@@ -63,122 +45,19 @@ WITHDRAWAL_STEP_NS, WITHDRAWAL_SPREAD_NS = 3_000_000, 20_000_000
 PROGRESS_S = 0.5
 
 
-class Person:
-    """One recorded person."""
-
-    def __init__(self, troupe: Troupe, name: str, tier: Tier) -> None:
-        self.troupe = troupe
-        self.tier = tier
-        self.session = Session(Keyring.new(os.urandom, wall_ms()), os.urandom)
-        self.connection = Connection(
-            self.session, troupe.plan.common.url, on_events=self._on_events
-        )
-        self.report = PersonReport(name, b"", tier)
-        self.writers: dict[bytes, StrandWriter] = {}
-        self.refused = ""
-        self.is_turned_away = False
-        self.acted_ns = self.recorded_ns = 0
-        self.changed = asyncio.Event()
-        self.signed_ns = 0
-        self._unsure: dict[tuple[bytes, int], Felt] = {}
-        self.is_withdrawn = False
-        self.withdraws_next = False
-
-    def _on_events(self, events: list[Event], now_ns: MonotonicNs) -> None:
-        for event in events:
-            match event:
-                case VoiceOpened():
-                    self.writers[event.strand] = self.session.writers[event.strand]
-                case WindowTaken():
-                    for number in event.admitted:
-                        felt = self._unsure.pop((event.strand, number), None)
-                        if felt is not None:
-                            felt.is_sure = True
-                case Interrupted():
-                    self.report.interrupted += 1
-                case SeatRefused():
-                    self.refused = event.reason
-                    self.is_turned_away = not event.will_retry
-                case RecordDeclined() | Declined(reason=Refusal.TOO_MANY_ENROLMENTS):
-                    self.refused = event.reason
-                    self.is_turned_away = True
-                case RecordActed():
-                    self.acted_ns = now_ns
-                case RecordDurable():
-                    self.recorded_ns = now_ns
-                case _:
-                    pass
-        self.changed.set()
-
-    def felt(self, number: int, felt: Felt) -> None:
-        """Keep what was sent, until it is known to be admitted."""
-        self.report.cells.append(felt)
-        seat = self.session.seats[self.troupe.plan.common.sanctuary]
-        assert seat.writer is not None
-        self._unsure[seat.writer.strand, number] = felt
-
-    async def until(self, met: Callable[[], bool]) -> None:
-        while not met():
-            self.changed.clear()
-            await self.changed.wait()
-
-    async def _until_let_in(self, met: Callable[[], bool]) -> None:
-        """Raises: TurnedAway."""
-        await self.until(lambda: met() or self.is_turned_away)
-        if not met():
-            raise TurnedAway
-
-    def sign(self, tier: Tier) -> None:
-        """A grant, or for WITHHELD a withdrawal. The audience's books hear of it first."""
-        session, sanctuary = self.session, self.troupe.plan.common.sanctuary
-        now_ns = monotonic_ns()
-        assert session.citizen is not None
-        self.signed_ns = now_ns
-        self.acted_ns = self.recorded_ns = 0
-        if tier is Tier.WITHHELD:
-            session.withdraw(sanctuary, now_ns, wall_ms())
-        else:
-            session.grant(sanctuary, tier, now_ns, wall_ms())
-        self.troupe.tell(GrantSigned(session.citizen, tier, now_ns))
-        self.connection.flush()
-
-    async def enter(self) -> None:
-        """Enrol, grant, join, open a strand. Raises: TimeoutError, TurnedAway."""
-        async with asyncio.timeout(ENTER_S_MAX):
-            await self._until_let_in(lambda: self.session.is_ready)
-            assert self.session.citizen is not None
-            self.report.citizen = self.session.citizen
-            # the audience's books know everyone of ours, those who grant nothing too
-            self.troupe.tell(GrantSigned(self.session.citizen, Tier.WITHHELD, monotonic_ns()))
-            if self.tier is not Tier.WITHHELD:
-                self.sign(self.tier)
-                await self._until_let_in(lambda: not self.session.chain.in_flight)
-            sanctuary = self.troupe.plan.common.sanctuary
-            self.session.join(sanctuary, speak=True, name=self.report.person)
-            self.connection.flush()
-            await self._until_let_in(lambda: self.session.can_feel(sanctuary))
-
-    def finish(self) -> PersonReport:
-        report = self.report
-        for writer in self.writers.values():
-            report.sent += writer.tally.sent
-            report.admitted += writer.tally.admitted
-            report.unanswered += writer.tally.unanswered
-            for reason, count in writer.tally.refused.items():
-                report.refused[reason] = report.refused.get(reason, 0) + count
-        report.strands = len(self.writers)
-        return report
-
-
 class Troupe:
-    """All people of a replay."""
+    """All people of this process."""
 
     def __init__(self, plan: SpeakersPlan, pipe: Pipe) -> None:
         self.plan = plan
-        self.people = [
-            Person(self, recording.person, tier)
-            for recording, tier in zip(plan.recordings, plan.tiers, strict=True)
-        ]
+        self.people = [Person(plan.common, role, self.tell) for role in plan.roles]
+        self._by_number = {person.role.number: person for person in self.people}
+        coarse = {change.who for change in plan.changes if change.tier is Tier.COARSE}
+        self._keeping_cells = {
+            each.role.number
+            for each in self.people
+            if each.tier is Tier.COARSE or each.role.number in coarse
+        }
         self._pipe = pipe
         self._begin_ns: int | None = None
         self._is_leaving = False
@@ -221,9 +100,8 @@ class Troupe:
                     group.create_task(person.enter())
         except* (TimeoutError, TurnedAway):
             pass  # said below, in words
-        sanctuary = self.plan.common.sanctuary
         total = len(self.people)
-        speaking = sum(each.session.can_feel(sanctuary) for each in self.people)
+        speaking = sum(each.is_in for each in self.people)
         if speaking < total:
             why = ", ".join(sorted({each.refused for each in self.people if each.refused}))
             self.tell(Failed(f"{speaking} of {total} people could speak: {why or 'no answer'}"))
@@ -241,16 +119,16 @@ class Troupe:
         zero_ns = self.plan.common.wall_zero_ns
         began_ms = (began_ns + zero_ns) // 1_000_000
         withdrawing = group.create_task(self._withdraw_in_turn())
+        changing = group.create_task(self._change_in_time(began_ns))
         await self._play(began_ms)
         withdrawing.cancel()
+        changing.cancel()
         elapsed_s = (monotonic_ns() - began_ns) / 1e9
+        self.tell(Progress(self._sent, int(elapsed_s * 1000)))
         await self._close()
-        totals = {
-            strand: writer.next_seq
-            for person in self.people
-            for strand, writer in person.writers.items()
-            if writer.finished
-        }
+        totals: dict[bytes, int] = {}
+        for person in self.people:
+            totals |= person.totals()
         reports = [person.finish() for person in self.people]
         late_ms = self._late_ns_max / 1e6
         self.tell(SpeakersReport(reports, totals, self._withdrawals, late_ms, elapsed_s))
@@ -258,11 +136,10 @@ class Troupe:
     async def _play(self, began_ms: int) -> None:
         plan, zero_ns = self.plan, self.plan.common.wall_zero_ns
         told_ns = 0
-        for cue in cues(plan.recordings, is_looped=plan.is_looped):
-            offset_ms = int(cue.at_ms / plan.speed)
-            if plan.seconds is not None and offset_ms > plan.seconds * 1000:
+        for cue in plan.score.cues():
+            if plan.seconds is not None and cue.at_ms > plan.seconds * 1000:
                 return
-            stamp_ms = began_ms + offset_ms
+            stamp_ms = began_ms + cue.at_ms
             due_ns = stamp_ms * 1_000_000 - zero_ns
             now_ns = monotonic_ns()
             if now_ns < due_ns and await self._is_stopped_before(due_ns):
@@ -273,20 +150,25 @@ class Troupe:
             if now_ns - told_ns > PROGRESS_S * 1e9:
                 told_ns = now_ns
                 self.tell(Progress(self._sent, cue.at_ms))
+                self._sent = 0
+
+        if plan.until_ms is not None:
+            await self._is_stopped_before((began_ms + plan.until_ms) * 1_000_000 - zero_ns)
 
     async def _is_stopped_before(self, due_ns: int) -> bool:
         try:
-            async with asyncio.timeout((due_ns - monotonic_ns()) / 1e9):
+            async with asyncio.timeout(max(0.0, (due_ns - monotonic_ns()) / 1e9)):
                 await self._stop.wait()
         except TimeoutError:
             return False
         return True
 
     def _feel(self, cue: Cue, stamp_ms: WallMs, now_ns: MonotonicNs, due_ns: int) -> None:
-        person = self.people[cue.person]
+        person = self._by_number[cue.person]
+        if not person.is_present:
+            return
         mood = Mood(cue.valence, cue.arousal, provenance=Provenance.SCRIPTED)
-        sanctuary = self.plan.common.sanctuary
-        number = person.session.feel(sanctuary, mood, now_ns, wall_ms(), t_ms=stamp_ms)
+        number = person.session.feel(person.sanctuary, mood, now_ns, wall_ms(), t_ms=stamp_ms)
         if number is None:
             person.report.not_sent += 1
             return
@@ -295,8 +177,36 @@ class Troupe:
         if person.withdraws_next:
             person.withdraws_next = False
             person.changed.set()
-        if person.tier is Tier.COARSE:
+        if cue.person in self._keeping_cells:
             person.felt(number, Felt(due_ns, cell_of(cue.valence, cue.arousal)))
+
+    async def _change_in_time(self, began_ns: int) -> None:
+        """What the story has them do, each at its time."""
+        async with asyncio.TaskGroup() as group:
+            for turn, change in enumerate(self.plan.changes):
+                at_ns = began_ns + change.at_ms * 1_000_000
+                if at_ns > monotonic_ns() and await self._is_stopped_before(at_ns):
+                    return
+                self._change(change, turn, group)
+
+    def _change(self, change: Change, turn: int, group: asyncio.TaskGroup) -> None:
+        person = self._by_number[change.who]
+        match change.do:
+            case "enter":
+                person.come()
+            case "leave":
+                person.go()
+            case "reconnect":
+                person.connection.drop()
+            case "withdraw":
+                if person.tier is not Tier.WITHHELD:
+                    behind_ns = turn * WITHDRAWAL_STEP_NS % WITHDRAWAL_SPREAD_NS
+                    group.create_task(self._withdraw(person, behind_ns))
+            case "grant":
+                assert change.tier is not None
+                group.create_task(person.regrant(change.tier))
+            case _:
+                raise AssertionError(change)
 
     async def _withdraw_in_turn(self) -> None:
         """One person after another withdraws, is silent for a while, and grants again."""
@@ -335,19 +245,13 @@ class Troupe:
 
     async def _close(self) -> None:
         """Closing seals, and their answers; what does not come is counted, not waited for."""
-        sanctuary = self.plan.common.sanctuary
         for person in self.people:
-            person.session.hush(sanctuary, wall_ms())
+            person.session.hush(person.sanctuary, wall_ms())
             person.connection.flush()
-
-        def is_taken(person: Person) -> bool:
-            writers = person.writers.values()
-            return all(w.finished for w in writers if w.closing_window is not None)
-
         try:
             async with asyncio.timeout(CLOSE_S_MAX):
                 for person in self.people:
-                    await person.until(partial(is_taken, person))
+                    await person.until(person.is_closed)
         except TimeoutError:
             return
 

@@ -69,6 +69,20 @@ def judge(
     return verdict
 
 
+def judge_coarse(
+    verdict: Verdict, speakers: SpeakersReport, audiences: list[AudienceReport]
+) -> None:
+    """The first audience's first viewer speaks for all. Strangers' cells cannot be explained; as
+    many as were there before may be there still, under whatever pseudonym.
+    """
+    for audience in audiences[:1]:
+        for tick in audience.coarse:
+            left = unexplained(tick, speakers.people) - audience.strangers
+            verdict.coarse_unexplained += max(0, left)
+    if verdict.coarse_unexplained:
+        verdict.against["coarse cells that nobody felt"] = verdict.coarse_unexplained
+
+
 def unexplained(seen: CoarseSeen, people: list[PersonReport]) -> int:
     """How many of one tick's cells no person at coarse had felt just then, each person for one cell.
 
@@ -92,7 +106,7 @@ def unexplained(seen: CoarseSeen, people: list[PersonReport]) -> int:
 
 def _cells_around(person: PersonReport, at_ns: int) -> frozenset[int]:
     """The cells that were the person's newest at some moment shortly before `at_ns`."""
-    if person.tier is not Tier.COARSE:
+    if person.tier is not Tier.COARSE and not person.was_coarse:
         return frozenset()
     first = _last_before(person.cells, at_ns - COARSE_SPREAD_NS)
     last = _last_before(person.cells, at_ns)

@@ -14,85 +14,15 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
-from urllib.parse import urlsplit
 
+from load.relay import Relay
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import Keyring, Session
 from shared.client.words import sanctuary_of
-from shared.runtime.clock import pause, wall_ms
+from shared.runtime.clock import wall_ms
 
 BYTES_PER_S = 1024
-STEPS_PER_S = 4
-BURST_BYTES = 8192
-"""Read at once at the beginning of a connection: handshake and token have a deadline."""
-RECEIVE_BUFFER_BYTES = 4096
-
-
-class Relay:
-    """From a local port to the gateway, slowly in the one direction that matters."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._gateway = (host, port)
-        self._carrying: dict[asyncio.Task[None], None] = {}
-        self.bytes_read = 0
-
-    async def serve(self, group: asyncio.TaskGroup) -> int:
-        """The port to connect to."""
-        server = await asyncio.start_server(
-            lambda reader, writer: self._accepted(group, reader, writer), "127.0.0.1", 0
-        )
-        port: int = server.sockets[0].getsockname()[1]
-        return port
-
-    def _accepted(
-        self, group: asyncio.TaskGroup, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        task = group.create_task(self._carry(reader, writer))
-        self._carrying[task] = None
-        task.add_done_callback(self._carrying.pop)
-
-    def close(self) -> None:
-        for task in list(self._carrying):
-            task.cancel()
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
-        far = socket.socket()
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        far.setblocking(False)
-        try:
-            await loop.sock_connect(far, self._gateway)
-            async with asyncio.TaskGroup() as both:
-                up = both.create_task(self._up(reader, far))
-                await self._down(far, writer)
-                up.cancel()
-        except* OSError:
-            pass  # either end has gone: its client comes back by itself
-        finally:
-            far.close()
-            writer.close()
-
-    async def _up(self, reader: asyncio.StreamReader, far: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while data := await reader.read(65536):
-            await loop.sock_sendall(far, data)
-        far.shutdown(socket.SHUT_RDWR)
-
-    async def _down(self, far: socket.socket, writer: asyncio.StreamWriter) -> None:
-        loop = asyncio.get_running_loop()
-        allowed = BURST_BYTES
-        while True:
-            data = await loop.sock_recv(far, allowed)
-            if not data:
-                return
-            self.bytes_read += len(data)
-            writer.write(data)
-            allowed -= len(data)
-            if allowed <= 0:
-                await pause(1 / STEPS_PER_S)
-                allowed = BYTES_PER_S // STEPS_PER_S
 
 
 async def stay(connection: Connection) -> None:
@@ -104,21 +34,18 @@ async def stay(connection: Connection) -> None:
 
 
 async def watch_slowly(url: str, viewers: int, sanctuary: bytes) -> dict[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    relay = Relay(parts.hostname, parts.port)
+    relay = Relay(url, bytes_per_s=BYTES_PER_S)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     async with asyncio.TaskGroup() as group:
-        port = await relay.serve(group)
+        address = await relay.serve(group)
         connections = []
         for _ in range(viewers):
             session = Session(Keyring.new(os.urandom, wall_ms()), os.urandom)
             session.join(sanctuary)
-            connections.append(Connection(session, f"http://127.0.0.1:{port}"))
+            connections.append(Connection(session, address))
         staying = [group.create_task(stay(each)) for each in connections]
         await stopped.wait()
         for connection in connections:

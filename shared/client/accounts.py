@@ -109,6 +109,8 @@ class AccountsReport:
     """Missing, but the viewer was told: a `gap`, or it was disconnected itself."""
     unaccounted: int = 0
     repeated: int = 0
+    disordered: int = 0
+    """Came after a higher number of the same strand."""
     gaps: int = 0
     snapshots: int = 0
     recovered: int = 0
@@ -163,6 +165,7 @@ class Accounts:
             books.delivered += 1
         elif self._fill(books, seq, seq):
             books.delivered += 1
+            self.totals.disordered += 1
         else:
             self.totals.repeated += 1
         return grant.is_known

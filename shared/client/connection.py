@@ -259,6 +259,11 @@ class Connection:
             self._timer.cancel()
         self._timer = self._timer_ns = None
 
+    def drop(self) -> None:
+        """Cut the socket without a word, as a network does; `run` comes back by itself."""
+        if self._transport is not None:
+            self._transport.disconnect(False)
+
     def stop(self) -> None:
         """Send what is held, close the socket, end `run`."""
         self.flush()

@@ -121,6 +121,8 @@ _STRAND_GONE = frozenset(
 )
 _REOPENED = _STRAND_GONE | {Refusal.SKEW}
 """An opening refused for one of these is not presented again; another one is made."""
+_JOINED_AGAIN = frozenset({Refusal.NOT_A_MEMBER, Refusal.WRONG_POLICY})
+"""Only the answer to a join tells a policy whose announcement was lost."""
 
 
 _FOLLOWED_AGAIN = _PASSING | {Refusal.SKEW, Refusal.STALE}
@@ -349,6 +351,10 @@ class Session:
         self._close_samples()
         out, self._outbox = self._outbox, []
         return out
+
+    def say(self, message: ClientMessage) -> None:
+        """Send this beside what the session itself wants; whoever says it reads the answer."""
+        self._say(message)
 
     def _say(self, message: ClientMessage) -> None:
         self._close_samples()
@@ -751,7 +757,7 @@ class Session:
         wait_ns = min(RETRY_NS_MAX, RETRY_NS_MIN << min(seat.retries, 8))
         seat.retries += 1
         at_ns = MonotonicNs(now_ns + wait_ns)
-        if reason == Refusal.NOT_A_MEMBER or not seat.is_joined:
+        if reason in _JOINED_AGAIN or not seat.is_joined:
             seat.is_joined = False
             seat.join_at_ns = at_ns
         else:

@@ -1,0 +1,233 @@
+"""Drives one run: starts the processes, relays what was signed, gathers the reports. The parent's side.
+
+Speakers, viewers and attackers run in processes of their own, so that no drawing on the screen delays
+a sample.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import NamedTuple, TypeVar
+
+from load.attackers import attackers_process
+from load.audience import audience_process
+from load.plan import (
+    AttackersPlan,
+    AttackersReport,
+    AudiencePlan,
+    AudienceReport,
+    Begin,
+    Failed,
+    Finish,
+    GrantActed,
+    GrantSigned,
+    Leave,
+    Progress,
+    Ready,
+    Silenced,
+    SpeakersPlan,
+    SpeakersReport,
+    Stop,
+)
+from load.speakers import speakers_process
+from shared.runtime.clock import monotonic_ns
+
+VIEWERS_A_PROCESS = 250
+READY_S_MAX = 90.0
+"""For everyone to connect, enrol and sit down."""
+LEAD_NS = 300_000_000
+FINISH_S_MAX = 4.0
+REPORT_S_MAX = 30.0
+END_S_MAX = 5.0
+LOOK_S = 0.25
+
+Report = TypeVar("Report")
+
+
+class RunFailed(Exception):  # noqa: N818  (an outcome; the sentence is for a person)
+    """The run could not be driven to its end; the sentence says why."""
+
+
+class Found(NamedTuple):
+    """All reports of a run."""
+
+    speakers: SpeakersReport
+    audiences: list[AudienceReport]
+    attackers: AttackersReport | None
+
+
+class Drive:
+    """One run. `stop` ends it early; the books are kept all the same."""
+
+    def __init__(
+        self,
+        *,
+        say: Callable[[str], None],
+        on_progress: Callable[[Progress, str], None],
+        on_look: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_progress`: with whose it is, `speakers`, `attackers`, or the viewers' group. `on_look`:
+        some four times a second while it runs.
+        """
+        self.is_stopped = False
+        self.began_ns = 0
+        self._is_interrupted = False
+        self._say = say
+        self._on_progress = on_progress
+        self._on_look = on_look
+        self._children: dict[Pipe, BaseProcess] = {}
+        self._speakers: list[Pipe] = []
+        self._attackers: list[Pipe] = []
+        self._audiences: dict[Pipe, str] = {}
+        self._silenced_by: dict[bytes, tuple[Pipe, list[Silenced]]] = {}
+        self._reports: dict[Pipe, object] = {}
+        self._ready: set[Pipe] = set()
+
+    def run(
+        self,
+        audiences: Sequence[AudiencePlan],
+        speakers: Sequence[SpeakersPlan],
+        attackers: AttackersPlan | None = None,
+    ) -> Found:
+        """Raises: RunFailed."""
+        try:
+            return self._run(audiences, speakers, attackers)
+        finally:
+            self._end_children()
+
+    def _run(
+        self,
+        audiences: Sequence[AudiencePlan],
+        speakers: Sequence[SpeakersPlan],
+        attackers: AttackersPlan | None,
+    ) -> Found:
+        self._say(f"{sum(plan.viewers for plan in audiences)} viewers enter")
+        for audience in audiences:
+            self._audiences[self._spawn(audience_process, audience)] = audience.group
+        # before anybody speaks: who is seen until then is a stranger
+        self._await(lambda: self._ready >= self._audiences.keys(), READY_S_MAX)
+        people = sum(len(plan.roles) for plan in speakers)
+        self._say(f"{people} people enter, grant and open their strands")
+        for plan in speakers:
+            self._speakers.append(self._spawn(speakers_process, plan))
+        if attackers is not None:
+            self._attackers.append(self._spawn(attackers_process, attackers))
+        driving = [*self._speakers, *self._attackers]
+        self._await(lambda: self._ready >= set(driving), READY_S_MAX)
+        self.began_ns = monotonic_ns() + LEAD_NS
+        for pipe in self._children:
+            pipe.send(Begin(self.began_ns))
+        self._say("it begins")
+        self._await(lambda: self._reports.keys() >= set(driving), None)
+        spoken = _merged(self._all_reports(SpeakersReport))
+        attacked = next(iter(self._all_reports(AttackersReport)), None)
+        totals = spoken.totals | (attacked.totals if attacked else {})
+        for pipe in self._audiences:
+            pipe.send(Finish(totals, FINISH_S_MAX))
+        self._await(lambda: len(self._reports) == len(self._children), REPORT_S_MAX)
+        return Found(spoken, self._all_reports(AudienceReport), attacked)
+
+    def _all_reports(self, kind: type[Report]) -> list[Report]:
+        """In the order in which the processes were started."""
+        reports = [self._reports.get(pipe) for pipe in self._children]
+        return [each for each in reports if isinstance(each, kind)]
+
+    def _spawn(self, target: Callable[..., None], plan: object) -> Pipe:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        child = context.Process(target=target, args=(plan, theirs), daemon=True)
+        child.start()
+        theirs.close()
+        self._children[ours] = child
+        return ours
+
+    def interrupt(self, *_: object) -> None:
+        """A handler of SIGINT: the first one ends the run early, with its books; another one, or one
+        before the run began, ends the tool. Only marks it: a message may be half sent right now.
+        """
+        if self._is_interrupted or not self._speakers:
+            raise KeyboardInterrupt
+        self._is_interrupted = True
+
+    def stop(self) -> None:
+        self.is_stopped = True
+        for pipe in (*self._speakers, *self._attackers):
+            if pipe not in self._reports:
+                pipe.send(Stop())
+
+    def _await(self, met: Callable[[], bool], within_s: float | None) -> None:
+        deadline_ns = None if within_s is None else monotonic_ns() + int(within_s * 1e9)
+        while not met():
+            if deadline_ns is not None and monotonic_ns() > deadline_ns:
+                raise RunFailed("a process of the run did not answer in time")
+            for pipe in wait(list(self._children), timeout=LOOK_S):
+                assert not isinstance(pipe, int)
+                self._relay(pipe)  # type: ignore[arg-type]
+            self._on_look()
+            if self._is_interrupted and not self.is_stopped:
+                self.stop()
+
+    def _relay(self, pipe: Pipe) -> None:
+        try:
+            message = pipe.recv()
+        except EOFError:
+            raise RunFailed("a process of the run ended by itself") from None
+        match message:
+            case Ready():
+                self._ready.add(pipe)
+            case Progress():
+                whose = "attackers" if pipe in self._attackers else "speakers"
+                self._on_progress(message, self._audiences.get(pipe, whose))
+            case GrantSigned() | GrantActed():
+                for audience in self._audiences:
+                    audience.send(message)
+            case Silenced():
+                self._on_silenced(pipe, message)
+            case SpeakersReport() | AudienceReport() | AttackersReport():
+                self._reports[pipe] = message
+            case Failed():
+                raise RunFailed(message.sentence)
+            case _:
+                raise AssertionError(message)
+
+    def _on_silenced(self, pipe: Pipe, message: Silenced) -> None:
+        """From speakers: ask every audience. From an audience: when all answered, tell who asked."""
+        if pipe not in self._audiences:
+            self._silenced_by[message.citizen] = (pipe, [])
+            for audience in self._audiences:
+                audience.send(message)
+            if self._audiences:
+                return
+        asked, answers = self._silenced_by[message.citizen]
+        answers.append(message)
+        if len(answers) >= len(self._audiences):
+            last_ns = max(each.last_ns for each in answers)
+            asked.send(message._replace(last_ns=last_ns))
+
+    def _end_children(self) -> None:
+        for pipe in self._children:
+            try:
+                pipe.send(Leave())
+            except OSError:
+                continue  # it has ended already
+        for pipe, child in self._children.items():
+            child.join(END_S_MAX)
+            if child.is_alive():
+                child.kill()
+                child.join()
+            pipe.close()
+
+
+def _merged(reports: list[SpeakersReport]) -> SpeakersReport:
+    """Of several processes, as of one."""
+    return SpeakersReport(
+        people=[person for each in reports for person in each.people],
+        totals={strand: total for each in reports for strand, total in each.totals.items()},
+        withdrawals=[silenced for each in reports for silenced in each.withdrawals],
+        late_ms_max=max((each.late_ms_max for each in reports), default=0.0),
+        elapsed_s=max((each.elapsed_s for each in reports), default=0.0),
+    )

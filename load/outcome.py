@@ -1,0 +1,246 @@
+"""What a story's run found, and whether it kept the laws and the story's own thresholds. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from load.knee import Knee
+from load.latency import Latencies, Percentiles
+from load.meter import Reading, usage
+from load.plan import AttackReport, AudienceReport
+from load.story import Story
+from load.timeline import Timeline
+from load.verdict import Verdict, as_json, percentile, rows, withdrawal_times
+
+
+class Judged(NamedTuple):
+    """One law or threshold. A law's `most` is 0."""
+
+    name: str
+    value: float
+    most: float
+    is_law: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        return self.value <= self.most
+
+
+class Group(NamedTuple):
+    """What one group of viewers got."""
+
+    name: str
+    viewers: int
+    is_slow: bool
+    delivered: int
+    conflated: int
+    lost: int
+    gaps: int
+    disconnects: int
+    latency: Percentiles
+
+
+@dataclass(slots=True)
+class Outcome:
+    story: Story
+    verdict: Verdict
+    attacks: list[AttackReport]
+    audiences: list[AudienceReport]
+    timeline: Timeline
+    readings: list[Reading] = field(default_factory=list)
+    knee: Knee | None = None
+    acts: list[tuple[int, str]] = field(default_factory=list)
+    """(begins at ms, name)."""
+
+    @property
+    def is_good(self) -> bool:
+        """Every law kept, and every threshold: a search for the knee breaks those on purpose."""
+        return all(each.is_kept for each in self.judged() if each.is_law or self.knee is None)
+
+    def groups(self) -> list[Group]:
+        found = []
+        for name in dict.fromkeys(each.group for each in self.audiences):
+            of = [each for each in self.audiences if each.group == name]
+            latencies = Latencies()
+            for each in of:
+                latencies.counts.update(each.latencies)
+            books = [each.accounts for each in of]
+            found.append(
+                Group(
+                    name=name,
+                    viewers=sum(each.viewers for each in of),
+                    is_slow=of[0].is_slow,
+                    delivered=sum(each.delivered for each in books),
+                    conflated=sum(each.skipped.get("conflated", 0) for each in books),
+                    lost=sum(each.skipped.get("lost", 0) + each.lost_in_gaps for each in books),
+                    gaps=sum(each.gaps for each in books),
+                    disconnects=sum(each.disconnects for each in books),
+                    latency=latencies.percentiles(),
+                )
+            )
+        return found
+
+    def latency(self) -> Percentiles:
+        """Of all viewers who read as fast as they can."""
+        latencies = Latencies()
+        for each in self.audiences:
+            if not each.is_slow:
+                latencies.counts.update(each.latencies)
+        return latencies.percentiles()
+
+    def judged(self) -> list[Judged]:
+        return [*self._laws(), *self._thresholds()]
+
+    def _laws(self) -> list[Judged]:
+        accounts = self.verdict.accounts
+        forged = [each for each in self.attacks if each.kind != "flood"]
+        floods = [each for each in self.attacks if each.kind == "flood"]
+        laws = {
+            "unaccounted: in = out + refused + conflated + lost and shown": accounts.unaccounted,
+            "above a grant or after struck": sum(self.verdict.against.values()),
+            "out of order within a strand": accounts.disordered,
+            "delivered twice": accounts.repeated,
+            "windows that prove a forgery": self.verdict.windows.get("false", 0),
+            "forged samples seen": sum(each.forged for each in self.audiences),
+            "forgeries and replays admitted": sum(each.admitted for each in forged),
+            "of a flood, admitted above the rate": sum(
+                max(0, each.admitted - each.admitted_max) for each in floods
+            ),
+        }
+        return [Judged(name, value, 0, is_law=True) for name, value in laws.items()]
+
+    def _thresholds(self) -> list[Judged]:
+        wanted = self.story.thresholds
+        latency = self.latency()
+        fast = [each for each in self.groups() if not each.is_slow]
+        due = max(1, sum(each.delivered + each.conflated + each.lost for each in fast))
+        people = self.verdict.people
+        sent = max(1, sum(each.sent for each in people))
+        silence = withdrawal_times(self.verdict.withdrawals)["last byte"]
+        growth = [each["memory_mb_per_min"] for each in usage(self.readings).values()]
+        values = {
+            "p50_ms": latency.p50,
+            "p99_ms": latency.p99,
+            "p999_ms": latency.p999,
+            "lost_share": sum(each.lost for each in fast) / due,
+            "conflated_share": sum(each.conflated for each in fast) / due,
+            "refused_share": sum(sum(each.refused.values()) for each in people) / sent,
+            "silence_p99_ms": percentile(silence, 0.99) if silence else 0.0,
+            "memory_mb_per_min": max(growth, default=0.0),
+        }
+        limits = {name: getattr(wanted, name) for name in values}
+        return [
+            Judged(name, round(value, 4), limits[name])
+            for name, value in values.items()
+            if limits[name] is not None
+        ]
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """What `as_json` tells of any run, and what only a story has."""
+    timeline = outcome.timeline
+    found = as_json(outcome.verdict)
+    found["good"] = outcome.is_good
+    found["story"] = {"name": outcome.story.name, "seed": outcome.story.seed}
+    found["laws"] = {each.name: each.value for each in outcome.judged() if each.is_law}
+    found["thresholds"] = {
+        each.name: {"value": each.value, "most": each.most, "kept": each.is_kept}
+        for each in outcome.judged()
+        if not each.is_law
+    }
+    found["attacks"] = [
+        {
+            "kind": each.kind,
+            "tried": each.tried,
+            "admitted": each.admitted,
+            "refused": dict(sorted(each.refused.items())),
+            "seats": each.seats,
+            "closed": each.closed,
+        }
+        for each in outcome.attacks
+    ]
+    found["groups"] = {
+        each.name: {
+            "viewers": each.viewers,
+            "slow": each.is_slow,
+            "delivered": each.delivered,
+            "conflated": each.conflated,
+            "lost": each.lost,
+            "gaps": each.gaps,
+            "disconnects": each.disconnects,
+            "latency_ms": each.latency._asdict(),
+        }
+        for each in outcome.groups()
+    }
+    found["turned_away"] = {
+        each.person: each.turned_away for each in outcome.verdict.people if each.turned_away
+    }
+    found["services"] = usage(outcome.readings)
+    found["samples_a_frame"] = {
+        str(size): count for size, count in sorted(timeline.batches.items())
+    }
+    found["seconds"] = [
+        {
+            "at_s": place,
+            "sent": second.sent,
+            "delivered": second.delivered,
+            "bytes": second.bytes_received,
+            "p50_ms": round(latency.p50, 2),
+            "p99_ms": round(latency.p99, 2),
+        }
+        for place, second in sorted(timeline.seconds.items())
+        for latency in [Latencies(second.latencies).percentiles()]
+    ]
+    if outcome.knee is not None:
+        found["knee"] = outcome.knee.told()
+    return found
+
+
+def outcome_rows(outcome: Outcome) -> list[tuple[str, str]]:
+    """The table for people: what, how much."""
+    lines = rows(outcome.verdict)
+    for group in outcome.groups():
+        word = " (slow by intent)" if group.is_slow else ""
+        lines.append(
+            (
+                f"viewers: {group.name}{word}",
+                (
+                    f"{group.viewers}: {group.delivered} delivered, {group.conflated} conflated,"
+                    f" {group.lost} lost, {group.gaps} gaps, {group.disconnects} disconnects"
+                ),
+            )
+        )
+    for each in outcome.attacks:
+        answers = ", ".join(f"{count} {why}" for why, count in sorted(each.refused.items()))
+        seats = f", {each.seats} seats" if each.kind == "sybil" else ""
+        lines.append(
+            (
+                f"attack: {each.kind}",
+                f"{each.tried} tried, {each.admitted} admitted{seats}; {answers or 'no answer'}",
+            )
+        )
+    away = {each.turned_away for each in outcome.verdict.people if each.turned_away}
+    if away:
+        count = sum(bool(each.turned_away) for each in outcome.verdict.people)
+        lines.append(("turned away", f"{count}: {', '.join(sorted(away))}"))
+    for name, used in usage(outcome.readings).items():
+        lines.append(
+            (
+                f"service: {name}",
+                (
+                    f"{100 * used['cpu']:.0f} % of a core, {used['memory_mb_max']:.0f} MB,"
+                    f" {used['memory_mb_per_min']:+.2f} MB/min"
+                ),
+            )
+        )
+    lines += [
+        (
+            f"{'kept' if each.is_kept else 'BROKEN'}: {each.name}",
+            f"{each.value:g}" + ("" if each.is_law else f" (at most {each.most:g})"),
+        )
+        for each in outcome.judged()
+    ]
+    if outcome.knee is not None:
+        lines.append(("the knee", outcome.knee.sentence()))
+    return lines

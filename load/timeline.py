@@ -1,0 +1,67 @@
+"""A run, second by second, merged from what all its processes tell. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from load.latency import Latencies, Percentiles
+from load.plan import Progress
+
+SECONDS_MAX = 86_400
+
+
+@dataclass(slots=True)
+class Second:
+    sent: int = 0
+    delivered: int = 0
+    bytes_received: int = 0
+    latencies: Counter[int] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Progress lands in the second in which it was told: its own beat, half a second, is the error."""
+
+    seconds: dict[int, Second] = field(default_factory=dict)
+    batches: Counter[int] = field(default_factory=Counter)
+    """Frames by the samples in them."""
+    sent: int = 0
+    delivered: int = 0
+    at_ms: int = 0
+
+    def add(self, progress: Progress, *, is_sending: bool, is_slow: bool = False) -> None:
+        """`is_slow`: viewers who read slowly by intent; their latencies are their own doing."""
+        self.at_ms = max(self.at_ms, progress.at_ms)
+        place = min(SECONDS_MAX, max(0, progress.at_ms - 1) // 1000)
+        second = self.seconds.setdefault(place, Second())
+        if is_sending:
+            self.sent += progress.samples
+            second.sent += progress.samples
+            return
+        self.delivered += progress.samples
+        second.delivered += progress.samples
+        second.bytes_received += progress.bytes_received
+        self.batches.update(progress.batches)
+        if not is_slow:
+            second.latencies.update(progress.latencies)
+
+    def percentiles(self, first_s: int, last_s: int) -> Percentiles:
+        """Of these seconds, the last one included."""
+        counts: Counter[int] = Counter()
+        for place in range(first_s, last_s + 1):
+            if place in self.seconds:
+                counts.update(self.seconds[place].latencies)
+        return Latencies(counts).percentiles()
+
+    def between(self, first_s: int, last_s: int) -> Second:
+        """The sum of these seconds, the last one included."""
+        total = Second()
+        for place in range(first_s, last_s + 1):
+            each = self.seconds.get(place)
+            if each is not None:
+                total.sent += each.sent
+                total.delivered += each.delivered
+                total.bytes_received += each.bytes_received
+                total.latencies.update(each.latencies)
+        return total
