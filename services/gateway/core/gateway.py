@@ -7,7 +7,6 @@ Inputs that come from a client can be refused or close that client, and nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import assert_never
 
 import msgspec
 
@@ -15,29 +14,28 @@ from services.gateway.core.control_line import ControlLine
 from services.gateway.core.courier import Courier
 from services.gateway.core.edge import Edge
 from services.gateway.core.effects import (
-    Close,
     Cut,
     Effect,
-    Ping,
-    RefuseWatch,
     Respond,
     Write,
     WriteMany,
 )
 from services.gateway.core.egress import Egress
 from services.gateway.core.enrolments import Enrolments
-from services.gateway.core.form import Form, event_of
+from services.gateway.core.form import Form
+from services.gateway.core.hearing import Hearing
 from services.gateway.core.interest import InterestBook
 from services.gateway.core.listing import Listing
 from services.gateway.core.posts import Posts, refused
-from services.gateway.core.seats import Seats, Wanted
-from services.gateway.core.session import SECOND_NS, UNIT_BYTES, UNITS_OF, Limits, Session
+from services.gateway.core.seating import Seating
+from services.gateway.core.seats import Seats
+from services.gateway.core.session import Limits, Session
+from services.gateway.core.sessions import Sessions
 from services.gateway.core.silence import Silences
-from services.gateway.core.uplink import Message, Unread, Uplink, read_frame
-from services.gateway.core.wheel_timer import WheelTimer
+from services.gateway.core.uplink import Uplink
 from services.gateway.settings import GatewaySettings
 from shared import subjects
-from shared.codec import Refused, encode
+from shared.codec import encode
 from shared.contracts import client
 from shared.contracts.client import FRAME_BYTES_MAX, FRAME_MESSAGES_MAX
 from shared.contracts.fanout import (
@@ -48,21 +46,16 @@ from shared.contracts.fanout import (
     TombstonesWanted,
 )
 from shared.contracts.gateway import (
-    ChainAsk,
     ConsentForwarded,
-    EnrolAsk,
-    FollowAsk,
     Interest,
-    JoinAsk,
-    LeaveAsk,
     SnapshotAsk,
 )
 from shared.contracts.ingest import Answers
-from shared.contracts.refusals import MEANING, CloseCode, Refusal
+from shared.contracts.refusals import CloseCode, Refusal
 from shared.contracts.registry import RecordAnswered, StateAsk, StatePage
 from shared.contracts.sanctuary import FollowAnswered, JoinsWanted, RoomsListed, SeatAnswered
 from shared.contracts.window import ChallengeTold
-from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs, slot_of
+from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs
 from shared.subjects import FANOUT, REGISTRY, SANCTUARY, Ask, Publish
 
 PROTOCOL_VERSION = 1
@@ -76,12 +69,6 @@ answered `acted` without us, so we fence ourselves, as fanout's `Fenced` may sti
 LEFT_NS_MAX = 25_000_000
 """A struck citizen's bytes that a viewer's transport holds are neither ours to take back nor in the
 kernel: it gets so long to hand them over, and then ends with them. Within the promise's 50 ms."""
-WHEEL_WIDTH_NS = 100_000_000
-NOT_FOUND = (404, "not found")
-NOT_READY = (503, "not ready")
-TOO_MANY = (429, "too many connections")
-EVENTS_BEGIN = b"retry: 1000\n"
-"""Milliseconds after which a browser comes back by itself."""
 _LAST_CITIZEN = b"\xff" * 16
 """Asks the registry for the page behind the last citizen: the charter and nobody."""
 
@@ -111,13 +98,6 @@ class Gateway:
             units_burst=settings.units_burst,
             malformed_max=settings.malformed_max,
         )
-        self._sessions: dict[SessionId, Session] = {}
-        self._of_address: dict[str, int] = {}
-        self._enrolments = Enrolments(
-            per_min=settings.enrolments_per_address_per_min,
-            burst=settings.enrolments_per_address_burst,
-        )
-        self._wheel: WheelTimer[SessionId] = WheelTimer(WHEEL_WIDTH_NS)
         self._uplink = Uplink()
         self._seats = Seats()
         self._posts = Posts(
@@ -143,17 +123,43 @@ class Gateway:
             may_enter=self._seats.has,
             watchers=self._interest.watchers,
         )
+        self._seating = Seating(
+            gateway,
+            self._seats,
+            control=self._control,
+            uplink=self._uplink,
+            egress=self._egress,
+        )
+        self._sessions = Sessions(
+            settings,
+            egress=self._egress,
+            edge=self._edge,
+            interest=self._interest,
+            seating=self._seating,
+            random_bytes=random_bytes,
+        )
+        self._hearing = Hearing(
+            gateway,
+            sessions=self._sessions,
+            seats=self._seats,
+            seating=self._seating,
+            uplink=self._uplink,
+            courier=self._courier,
+            control=self._control,
+            enrolments=Enrolments(
+                per_min=settings.enrolments_per_address_per_min,
+                burst=settings.enrolments_per_address_burst,
+            ),
+            egress=self._egress,
+            silences=self.silences,
+        )
         self._beat_at_ns = MonotonicNs(0)
         self._city_ask_at_ns = MonotonicNs(0)
         self._last_turn_ns = MonotonicNs(0)
         self._seen_ms = WallMs(0)
         """The wall clock at the last tick."""
         self.is_draining = False
-        self.refusals: dict[str, int] = {}
-        self.closes: dict[str, int] = {}
         self.dropped: dict[str, int] = {}
-        self.frames_in = 0
-        self.bytes_in = 0
         self.stalls = 0
         self.fences = 0
         self.cuts = 0
@@ -167,6 +173,24 @@ class Gateway:
     @property
     def sessions(self) -> int:
         return len(self._sessions)
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """By reason."""
+        return self._sessions.refusals
+
+    @property
+    def closes(self) -> dict[str, int]:
+        """By the code's name: those closed from here."""
+        return self._sessions.closes
+
+    @property
+    def frames_in(self) -> int:
+        return self._hearing.frames_in
+
+    @property
+    def bytes_in(self) -> int:
+        return self._hearing.bytes_in
 
     @property
     def unanswered_records(self) -> int:
@@ -192,7 +216,7 @@ class Gateway:
 
     def next_deadline(self) -> MonotonicNs:
         deadlines = (
-            self._wheel.next_deadline(),
+            self._sessions.next_deadline(),
             self._courier.next_deadline(),
             self._seats.next_deadline(),
             self._interest.next_deadline(),
@@ -226,33 +250,8 @@ class Gateway:
         effects.extend(self._snapshot_asks(now_ns))
         effects.extend(self._announce(now_ns))
         effects.extend(self._posts_due(now_ns, now_ms))
-        for id_ in self._wheel.due(now_ns):
-            session = self._sessions[id_]
-            if session.form is Form.EVENTS:
-                effects.extend(self._check_events(session, now_ns))
-                continue
-            code, message, is_ping = session.check(now_ns, self._random_bytes)
-            if code is not None:
-                effects.extend(self._close(session, code, now_ns))
-                continue
-            self._egress.owe(id_, message)
-            if is_ping:
-                effects.append(Ping(id_))
-            self._wheel.arm(id_, session.next_check())
+        effects.extend(self._sessions.tick(now_ns))
         return effects
-
-    def _check_events(self, session: Session, now_ns: MonotonicNs) -> list[Effect]:
-        """An event stream begins with its snapshot. Without one there is nothing public of that name,
-        whatever else there may be: one answer for all of it.
-        """
-        if self._egress.has_begun(session.id):
-            self._wheel.arm(session.id, now_ns + self._settings.ping_after_s * SECOND_NS)
-            return [Ping(session.id)]
-        assert session.watch is not None
-        effects: list[Effect] = [RefuseWatch(session.id, *NOT_READY)]
-        if self._edge.is_current(slot_of(session.watch), now_ns):
-            effects = [RefuseWatch(session.id, *NOT_FOUND)]
-        return effects + self._forget(session, now_ns)
 
     def _turn(self, now_ns: MonotonicNs) -> list[Effect]:
         """The stall guard: stands at the head of every input."""
@@ -270,10 +269,10 @@ class Gateway:
         """Close whoever receives anything, and begin a new incarnation."""
         self.fences += 1
         effects: list[Effect] = []
-        for session in list(self._sessions.values()):
+        for session in self._sessions:
             if session.watch is not None or self._seats.any_of(session.id):
                 self._seats.forget_session(session.id)
-                effects.extend(self._close(session, CloseCode.FENCED, now_ns))
+                effects.extend(self._sessions.close(session, CloseCode.FENCED, now_ns))
         effects.extend(self._posts.end_all(self._seen_ms))
         self._control.begin_incarnation(int.from_bytes(self._random_bytes(6), "big"))
         self._uplink.begin_incarnation()
@@ -303,11 +302,11 @@ class Gateway:
         assert self.city is not None
         effects = self._turn(now_ns)
         id_ = SessionId(self._random_bytes(16))
-        if self._of_address.get(address, 0) >= self._settings.connections_per_address_max:
-            effects.append(self._end(id_, CloseCode.TOO_MANY_CONNECTIONS, form))
+        if not self._sessions.has_place_for(address):
+            effects.append(self._sessions.end(id_, CloseCode.TOO_MANY_CONNECTIONS, form))
             return id_, effects
         if self.is_draining:
-            effects.append(self._end(id_, CloseCode.MOVE, form))
+            effects.append(self._sessions.end(id_, CloseCode.MOVE, form))
             return id_, effects
         session = Session(
             id_,
@@ -318,8 +317,6 @@ class Gateway:
             limits=self._limits,
             now_ns=now_ns,
         )
-        self._sessions[id_] = session
-        self._of_address[address] = self._of_address.get(address, 0) + 1
         settings = self._settings
         told = client.Limits(
             FRAME_BYTES_MAX,
@@ -330,16 +327,7 @@ class Gateway:
             settings.handshake_s,
         )
         hello = client.Hello(PROTOCOL_VERSION, id_, now_ms, origin, self.city, self.gateway, told)
-        if form is Form.EVENTS:
-            greeting = EVENTS_BEGIN + event_of(encode(hello))
-            self._egress.add_viewer(id_, form=form, greeting=greeting, held=held)
-            self._wheel.arm(id_, now_ns + settings.watch_s * SECOND_NS)
-        else:
-            self._egress.add_viewer(id_, form=form)
-            self._egress.owe(id_, encode(hello))
-            self._wheel.arm(id_, session.next_check())
-        if watch is not None:
-            self._interest.watch(id_, watch)
+        self._sessions.begin(session, hello, held=held, now_ns=now_ns)
         return id_, effects
 
     def closed(self, id_: SessionId, now_ns: MonotonicNs) -> list[Effect]:
@@ -347,7 +335,7 @@ class Gateway:
         effects = self._turn(now_ns)
         session = self._sessions.get(id_)
         if session is not None:
-            effects.extend(self._forget(session, now_ns))
+            effects.extend(self._sessions.forget(session, now_ns))
         return effects
 
     def heard(self, id_: SessionId, now_ns: MonotonicNs) -> list[Effect]:
@@ -357,7 +345,7 @@ class Gateway:
         if session is not None:
             session.heard(now_ns)
             if not session.bucket.take(1, now_ns) and session.bucket.is_far_below:
-                effects.extend(self._close(session, CloseCode.TOO_FAST, now_ns))
+                effects.extend(self._sessions.close(session, CloseCode.TOO_FAST, now_ns))
         return effects
 
     def broke(self, id_: SessionId, code: CloseCode, now_ns: MonotonicNs) -> list[Effect]:
@@ -365,7 +353,7 @@ class Gateway:
         effects = self._turn(now_ns)
         session = self._sessions.get(id_)
         if session is not None:
-            effects.extend(self._close(session, code, now_ns))
+            effects.extend(self._sessions.close(session, code, now_ns))
         return effects
 
     def paused(self, id_: SessionId) -> None:
@@ -382,177 +370,8 @@ class Gateway:
         session = self._sessions.get(id_)
         if session is None:
             return effects
-        self.frames_in += 1
-        self.bytes_in += len(payload)
-        session.heard(now_ns)
-        if len(payload) > FRAME_BYTES_MAX:
-            effects.extend(self._close(session, CloseCode.OVERSIZE, now_ns))
-            return effects
-        if not session.bucket.take(1 + len(payload) // UNIT_BYTES, now_ns):
-            effects.extend(self._too_fast(session, None, now_ns, now_ms))
-            return effects
-        try:
-            messages = read_frame(payload, is_json=session.form is Form.JSON)
-        except Refused as refused:
-            self._refuse(session, None, refused.reason, now_ms)
-            if refused.reason is Refusal.MALFORMED:
-                effects.extend(self._malformed(session, now_ns))
-            return effects
-        for read in messages:
-            if isinstance(read, Unread):
-                self._refuse(session, read.ref, read.reason, now_ms)
-                effects.extend(self._malformed(session, now_ns))
-            else:
-                message = read.message
-                units = UNITS_OF.get(type(message), 1)
-                if not session.bucket.take(units, now_ns):
-                    ref = getattr(message, "ref", None)
-                    effects.extend(self._too_fast(session, ref, now_ns, now_ms))
-                else:
-                    effects.extend(self._message(session, message, read.raw, now_ns, now_ms))
-            if id_ not in self._sessions:
-                break
-        return effects
-
-    def _message(
-        self,
-        session: Session,
-        message: Message,
-        raw: msgspec.Raw,
-        now_ns: MonotonicNs,
-        now_ms: WallMs,
-    ) -> list[Effect]:
-        if isinstance(message, client.Time):
-            is_known = session.watch is not None or session.device is not None
-            if is_known:
-                self._egress.owe(session.id, encode(client.TimeIs(message.client_ms, now_ms)))
-                return []
-        elif isinstance(message, client.Token):
-            return self._token(session, message, now_ns, now_ms)
-        device = session.device
-        if device is None:
-            self._refuse(session, getattr(message, "ref", None), Refusal.BAD_TOKEN, now_ms)
-            if session.watch is not None:
-                return []
-            return self._close(session, CloseCode.BAD_TOKEN, now_ns)
-        id_ = session.id
-        match message:
-            case client.Open() | client.Samples() | client.SealWindow() | client.Release():
-                self._uplink.add(slot_of(message.sanctuary), id_, device, raw)
-            case client.Join(ref, sanctuary):
-                wanted = self._seats.join(id_, message, device, now_ns)
-                if wanted is None:
-                    self._refuse(session, ref, Refusal.FULL, now_ms)
-                    return []
-                return [self._ask_seat(id_, sanctuary, wanted)]
-            case client.Leave(ref, sanctuary):
-                wanted = self._seats.leave(id_, sanctuary, ref, now_ns)
-                return [*self._flush_uplink(), self._ask_seat(id_, sanctuary, wanted)]
-            case client.Follow(ref, sanctuary, record):
-                if not self._seats.has(id_, sanctuary):
-                    self._refuse(session, ref, Refusal.NOT_A_MEMBER, now_ms)
-                    return []
-                slot = slot_of(sanctuary)
-                follow = FollowAsk(
-                    self.gateway, self.incarnation, id_, device, ref, sanctuary, record
-                )
-                return [Publish(subjects.ask(SANCTUARY, slot), follow)]
-            case client.Enrol(ref, record):
-                if not self._enrolments.spend(session.address, now_ns):
-                    self._refuse(session, ref, Refusal.TOO_MANY_ENROLMENTS, now_ms)
-                    return []
-                ask = EnrolAsk(self.gateway, id_, ref, record)
-                return [Publish(subjects.ask(REGISTRY), ask)]
-            case client.AskChain(ref, citizen, before):
-                chain = ChainAsk(self.gateway, id_, device, ref, citizen, before)
-                return [Publish(subjects.ask(REGISTRY), chain)]
-            case client.Record(ref, record):
-                is_new = self._courier.take(id_, ref, record, now_ns)
-                if is_new is None:
-                    self._refuse(session, ref, Refusal.TOO_FAST, now_ms)
-                    return []
-                if is_new:
-                    self.silences.hear(record, now_ns, is_here=True)
-                return [self._control.forward(id_, ref, record, again=not is_new)]
-            case client.Time() | client.Token():
-                pass
-            case _:
-                assert_never(message)
-        return []
-
-    def _token(
-        self, session: Session, token: client.Token, now_ns: MonotonicNs, now_ms: WallMs
-    ) -> list[Effect]:
         assert self.city is not None
-        is_first = session.device is None
-        try:
-            welcome = session.take_token(token.jwt, self.city, now_ns, now_ms)
-        except Refused as refused:
-            self._refuse(session, None, refused.reason, now_ms)
-            if is_first and session.watch is None:
-                return self._close(session, CloseCode.BAD_TOKEN, now_ns)
-            return []
-        self._egress.owe(session.id, welcome)
-        self._wheel.arm(session.id, session.next_check())
-        return []
-
-    # ── refusing and closing ─────────────────────────────────────────────────────────────────────
-
-    def _refuse(self, session: Session, ref: int | None, reason: Refusal, now_ms: WallMs) -> None:
-        self.refusals[reason.value] = self.refusals.get(reason.value, 0) + 1
-        refused = client.Refused(ref, reason.value, MEANING[reason], now_ms)
-        self._egress.owe(session.id, encode(refused))
-
-    def _too_fast(
-        self, session: Session, ref: int | None, now_ns: MonotonicNs, now_ms: WallMs
-    ) -> list[Effect]:
-        self._refuse(session, ref, Refusal.TOO_FAST, now_ms)
-        if session.bucket.is_far_below:
-            return self._close(session, CloseCode.TOO_FAST, now_ns)
-        return []
-
-    def _malformed(self, session: Session, now_ns: MonotonicNs) -> list[Effect]:
-        session.malformed += 1
-        is_stranger = session.device is None and session.watch is None
-        if is_stranger or session.malformed > self._limits.malformed_max:
-            return self._close(session, CloseCode.MALFORMED, now_ns)
-        return []
-
-    def _end(self, id_: SessionId, code: CloseCode, form: Form) -> Close | RefuseWatch:
-        self.closes[code.name] = self.closes.get(code.name, 0) + 1
-        if form is not Form.EVENTS or self._egress.has_begun(id_):
-            return Close(id_, code)
-        is_crowd = code is CloseCode.TOO_MANY_CONNECTIONS
-        return RefuseWatch(id_, *(TOO_MANY if is_crowd else NOT_READY))
-
-    def _close(self, session: Session, code: CloseCode, now_ns: MonotonicNs) -> list[Effect]:
-        """Write the answers it is still owed, then close it and forget it."""
-        effects: list[Effect] = []
-        farewell = self._egress.farewell(session.id)
-        if farewell is not None:
-            effects.append(farewell)
-        effects.append(self._end(session.id, code, session.form))
-        effects.extend(self._forget(session, now_ns))
-        return effects
-
-    def _forget(self, session: Session, now_ns: MonotonicNs) -> list[Effect]:
-        id_ = session.id
-        del self._sessions[id_]
-        left = self._of_address[session.address] - 1
-        if left:
-            self._of_address[session.address] = left
-        else:
-            del self._of_address[session.address]
-        self._wheel.disarm(id_)
-        self._egress.drop_viewer(id_)
-        self._edge.forget(id_)
-        if session.watch is not None:
-            self._interest.unwatch(id_, session.watch)
-        left_seats = self._seats.close(id_, now_ns)
-        return [
-            *(self._flush_uplink() if left_seats else ()),
-            *(self._ask_seat(id_, sanctuary, wanted) for sanctuary, wanted in left_seats),
-        ]
+        return [*effects, *self._hearing.frame(session, payload, self.city, now_ns, now_ms)]
 
     # ── windows that are posted ──────────────────────────────────────────────────────────────────
 
@@ -573,17 +392,14 @@ class Gateway:
         answers, join = self._posts.post(number, body, now_ns, now_ms)
         if join is not None:
             session, wanted = join
-            effects.append(self._ask_seat(session, self._posts.sanctuary_of(session), wanted))
+            effects.append(self._seating.ask(session, self._posts.sanctuary_of(session), wanted))
         return [*effects, *self._counted(answers)]
 
     def _posts_due(self, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
         answers, over = self._posts.due(now_ns, now_ms)
         effects = self._counted(answers)
         for id_ in over:
-            effects.extend(
-                self._ask_seat(id_, sanctuary, wanted)
-                for sanctuary, wanted in self._seats.close(id_, now_ns)
-            )
+            effects.extend(self._seating.leave_all(id_, now_ns))
         return effects
 
     def _counted(self, effects: Iterable[Effect]) -> list[Effect]:
@@ -591,54 +407,20 @@ class Gateway:
         kept = list(effects)
         for effect in kept:
             if isinstance(effect, Respond) and isinstance(effect.answer, client.Refused):
-                reason = effect.answer.reason
-                self.refusals[reason] = self.refusals.get(reason, 0) + 1
+                self._sessions.count_refusal(effect.answer.reason)
         return kept
 
     # ── seats, consent, interest ─────────────────────────────────────────────────────────────────
 
-    def _flush_uplink(self) -> list[Publish]:
-        """What clients said so far. It goes ahead of a leave, which would take away the right to it."""
-        return self._uplink.flush(self.gateway, self.incarnation)
-
-    def _ask_seat(
-        self, id_: SessionId, sanctuary: bytes, wanted: Wanted, *, again: bool = False
-    ) -> Publish:
-        subject = subjects.ask(SANCTUARY, wanted.slot)
-        if wanted.record is None:
-            return Publish(
-                subject, LeaveAsk(self.gateway, self.incarnation, id_, wanted.ref, sanctuary)
-            )
-        assert wanted.ref is not None
-        ask = JoinAsk(
-            self.gateway,
-            self.incarnation,
-            id_,
-            wanted.device,
-            wanted.ref,
-            sanctuary,
-            wanted.record,
-            again,
-        )
-        return Publish(subject, ask)
-
     def _repeat_seats(self, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
-        repeat, give_up = self._seats.due(now_ns)
-        effects: list[Effect] = [
-            self._ask_seat(id_, sanctuary, wanted) for (id_, sanctuary), wanted in repeat
-        ]
-        for (id_, sanctuary), wanted in give_up:
+        asks, given_up = self._seating.due(
+            now_ns, lambda id_: id_ in self._sessions or self._posts.has(id_)
+        )
+        for id_, ref in given_up:
             session = self._sessions.get(id_)
-            if session is None and not self._posts.has(id_):
-                continue
             if session is not None:
-                self._refuse(session, wanted.ref, Refusal.NOT_READY, now_ms)
-            if wanted.record is not None:  # it may be seated without our knowing: it leaves
-                self._seats.release(id_, sanctuary)
-                self._egress.depart(id_, sanctuary)
-                leave = LeaveAsk(self.gateway, self.incarnation, id_, None, sanctuary)
-                effects.append(Publish(subjects.ask(SANCTUARY, wanted.slot), leave))
-        return effects
+                self._sessions.refuse(session, ref, Refusal.NOT_READY, now_ms)
+        return [*asks]
 
     def _snapshot_asks(self, now_ns: MonotonicNs) -> list[Effect]:
         wanted = {**dict.fromkeys(self._seats.slots()), **self._interest.slots()}
@@ -678,7 +460,7 @@ class Gateway:
                     else:
                         self._egress.owe(session, message)
             case SeatAnswered():
-                effects.extend(self._seat_answered(event))
+                effects.extend(self._seating.answered(event))
                 effects.extend(self._counted(self._posts.seat_answered(event, now_ms)))
             case FollowAnswered():
                 self._seats.keep_follow(SessionId(event.session), event.sanctuary, event.record)
@@ -719,25 +501,13 @@ class Gateway:
                 del self._cut_ns[id_]
                 self.cuts += 1
                 effects.append(Cut(id_))
-                effects.extend(self._forget(self._sessions[id_], now_ns))
+                session = self._sessions.get(id_)
+                assert session is not None, "a queue ends with its session"
+                effects.extend(self._sessions.forget(session, now_ns))
         if self._passed and not self._cut_ns:
             effects.extend(self._control.passed(slot, marker) for slot, marker in self._passed)
             self._passed.clear()
         return effects
-
-    def _seat_answered(self, event: SeatAnswered) -> list[Effect]:
-        id_ = SessionId(event.session)
-        if self._seats.is_overtaken(event):
-            self._egress.owe(id_, event.message)
-            return []
-        must_leave = self._seats.answered(event)
-        if not event.seated:
-            self._egress.depart(id_, event.sanctuary)
-        self._egress.owe(id_, event.message)
-        if not must_leave:
-            return []
-        leave = LeaveAsk(self.gateway, self.incarnation, id_, None, event.sanctuary)
-        return [Publish(subjects.ask(SANCTUARY, slot_of(event.sanctuary)), leave)]
 
     def _control_event(
         self, sender: str, event: msgspec.Struct, now_ns: MonotonicNs
@@ -763,24 +533,7 @@ class Gateway:
                 if event.sender != sender:
                     self._drop("sender")
                     return []
-                return [
-                    Publish(
-                        subjects.ask(SANCTUARY, seat.slot),
-                        JoinAsk(
-                            self.gateway,
-                            self.incarnation,
-                            id_,
-                            seat.device,
-                            seat.ref,
-                            sanctuary,
-                            seat.record,
-                            again=True,
-                            follow=seat.follow,
-                        ),
-                    )
-                    for id_, sanctuary, seat in self._seats.kept(event.slots)
-                    if seat.record is not None
-                ]
+                return [*self._seating.present_again(event.slots)]
             case RoomsListed():
                 if event.sender == sender and sender.startswith(SANCTUARY):
                     self.listing.hear(event, now_ns)
@@ -827,7 +580,7 @@ class Gateway:
         self.silences.handed(now_ns)
         if self._cut_ns:
             effects.extend(self._end_strikes(now_ns))
-        effects.extend(self._flush_uplink())
+        effects.extend(self._seating.flush_uplink())
         if self._interest.has_changed:
             effects.extend(self._announce(now_ns))
         for slot in self._egress.overflowed_slots:
@@ -838,7 +591,7 @@ class Gateway:
         for id_ in list(self._egress.too_slow):
             session = self._sessions.get(id_)
             if session is not None:
-                effects.extend(self._close(session, CloseCode.TOO_SLOW, now_ns))
+                effects.extend(self._sessions.close(session, CloseCode.TOO_SLOW, now_ns))
         self._egress.too_slow.clear()
         return effects
 
@@ -858,11 +611,11 @@ class Gateway:
         """Tell everybody to come back (elsewhere) within some seconds; take nobody in any more."""
         self.is_draining = True
         move = encode(client.Move(within_s))
-        for id_ in self._sessions:
-            self._egress.owe(id_, move)
+        for session in self._sessions:
+            self._egress.owe(session.id, move)
 
     def close_all(self, code: CloseCode, now_ns: MonotonicNs) -> list[Effect]:
         effects: list[Effect] = []
-        for session in list(self._sessions.values()):
-            effects.extend(self._close(session, code, now_ns))
+        for session in self._sessions:
+            effects.extend(self._sessions.close(session, code, now_ns))
         return effects
