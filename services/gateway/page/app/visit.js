@@ -4,6 +4,7 @@
  */
 
 import { equal, fromHex, hex } from "../client/bytes.js";
+import { ASK_AGAIN_MS } from "../client/closes.js";
 import { Connection } from "../client/connection.js";
 import { Audience, STRAND_KEY_PUBLISH_AFTER_MS, Tier } from "../client/records.js";
 import { Crowd } from "../plane/crowd.js";
@@ -385,14 +386,14 @@ export class Visit {
   }
 
   #notLetIn(reason, meaning) {
-    const isShut = ["no such room", "not invited", "full"].includes(reason);
+    const isShut = !(reason in ASK_AGAIN_MS);
     const text = isShut ? copy.notOpen : `You are not in yet: ${meaning}.`;
     this.notices.put("refused", text, { actions: isShut ? ["rooms"] : [] });
     this.says.say("refused", text);
   }
 
   #notHeard(reason, meaning) {
-    if (reason === "not ready" || reason.startsWith("wrong")) return; // asked again by itself
+    if (reason in ASK_AGAIN_MS) return; // the client opens another by itself
     this.speaking.end();
     this.notices.put("refused", `You cannot speak here: ${meaning}.`, { untilMs: pageNowMs() + BRIEF_MS });
   }
