@@ -149,7 +149,7 @@ def test_after_a_killed_gateway_the_page_is_honest(
         touch(here, 0.5, 0.5)
         expect(person(there, "Ilse")).to_be_visible()
         pid = city.kill("gateway-0")
-        expect(there.get_by_text(RECONNECTING)).to_be_visible()
+        expect(there.get_by_role("main").get_by_text(RECONNECTING)).to_be_visible()
         expect(there.get_by_role("button", name=re.compile("^reconnecting"))).to_be_visible()
         city.wait_successor("gateway-0", pid, within_s=20)
         back = there.get_by_role("main").get_by_text(re.compile(r"^Back\. "))
