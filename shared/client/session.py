@@ -37,6 +37,7 @@ from shared.client.events import (
     WindowTaken,
 )
 from shared.client.keyring import Keyring
+from shared.client.outbox import REQUEST_REPEAT_NS, Outbox
 from shared.client.strand import Mood, StrandWriter
 from shared.client.viewer import Viewer
 from shared.codec import Refused, decode, encode
@@ -63,7 +64,6 @@ from shared.contracts.client import (
     Recorded,
     RefusedSamples,
     Release,
-    Samples,
     Sealed,
     SealWanted,
     SealWindow,
@@ -90,13 +90,10 @@ from shared.contracts.records import (
     Tier,
 )
 from shared.contracts.refusals import Refusal
-from shared.contracts.sample import WINDOW_SAMPLES_MAX
 from shared.identifiers import CitizenId, MonotonicNs, WallMs
 from shared.identity import Signer
 from shared.identity.token import make_token
 
-REQUEST_REPEAT_NS = 1_000_000_000
-"""An unanswered request is repeated after 1 s; all of them are idempotent."""
 CROWD_WAIT_NS = 60_000_000_000
 """After `too many enrolments`."""
 RETRY_NS_MIN = 250_000_000
@@ -150,13 +147,6 @@ class _Seat:
 
 
 @dataclass(slots=True)
-class _Request:
-    message: ClientMessage
-    seat: _Seat | None
-    due_ns: MonotonicNs
-
-
-@dataclass(slots=True)
 class PendingRelease:
     """An ended strand's key, to be published at `due_ms`."""
 
@@ -197,11 +187,7 @@ class Session:
         """Consent records that were refused for good, by ref, with the reason."""
         self._follow_number = 0
         self._random_bytes = random_bytes
-        self._requests: dict[int, _Request] = {}
-        self._ref = 0
-        self._outbox: list[ClientMessage] = []
-        self._samples: list[bytes] = []
-        self._samples_key: tuple[bytes, bytes, int] | None = None
+        self._out = Outbox[_Seat | None]()
         self._pages_asked: set[int | None] = set()
         """Pages of the chain on their way, by what `chain?` said; nil: the newest."""
 
@@ -221,7 +207,7 @@ class Session:
         self.hush(sanctuary, now_ms)
         seat = self.seats.pop(sanctuary, None)
         if seat is not None and seat.is_joined:
-            self._say(Leave(self._next_ref(), sanctuary))
+            self._out.say(Leave(self._out.next_ref(), sanctuary))
 
     def hush(self, sanctuary: bytes, now_ms: WallMs) -> None:
         """Close the strand with its closing seal and stop speaking."""
@@ -272,11 +258,7 @@ class Session:
         if (cut := writer.cut_before(stamp)) is not None:
             self._say_seal(sanctuary, writer.strand, cut)
         body = writer.write(mood, stamp, self._random_bytes(8), now_ns)
-        key = (sanctuary, writer.strand, self.chain.epoch)
-        if self._samples_key != key or len(self._samples) == WINDOW_SAMPLES_MAX:
-            self._close_samples()
-            self._samples_key = key
-        self._samples.append(body)
+        self._out.add_sample(sanctuary, writer.strand, self.chain.epoch, body)
         if (cut := writer.cut_full(stamp)) is not None:
             self._say_seal(sanctuary, writer.strand, cut)
         return writer.next_seq - 1
@@ -339,7 +321,7 @@ class Session:
         return self._record(draft, now_ns)
 
     def _record(self, draft: ConsentRecord, now_ns: MonotonicNs) -> int:
-        ref = self._next_ref()
+        ref = self._out.next_ref()
         self.chain.add(ref, draft)
         self._send_records(now_ns)
         return ref
@@ -348,43 +330,21 @@ class Session:
 
     def take(self) -> list[ClientMessage]:
         """Everything to be sent now, in order."""
-        self._close_samples()
-        out, self._outbox = self._outbox, []
-        return out
+        return self._out.take()
 
     def say(self, message: ClientMessage) -> None:
         """Send this beside what the session itself wants; whoever says it reads the answer."""
-        self._say(message)
-
-    def _say(self, message: ClientMessage) -> None:
-        self._close_samples()
-        self._outbox.append(message)
-
-    def _close_samples(self) -> None:
-        if self._samples and self._samples_key is not None:
-            sanctuary, strand, epoch = self._samples_key
-            self._outbox.append(Samples(sanctuary, strand, epoch, tuple(self._samples)))
-        self._samples = []
+        self._out.say(message)
 
     def _say_seal(self, sanctuary: bytes, strand: bytes, cut: tuple[int, Signed]) -> None:
-        self._say(SealWindow(sanctuary, strand, cut[1]))
-
-    def _next_ref(self) -> int:
-        self._ref = (self._ref + 1) & 0xFFFFFFFF
-        return self._ref
-
-    def _request(
-        self, ref: int, message: ClientMessage, seat: _Seat | None, now_ns: MonotonicNs
-    ) -> None:
-        self._requests[ref] = _Request(message, seat, MonotonicNs(now_ns + REQUEST_REPEAT_NS))
-        self._say(message)
+        self._out.say(SealWindow(sanctuary, strand, cut[1]))
 
     # Time.
 
     def next_deadline(self) -> MonotonicNs | None:
         if not self.is_ready:
-            return self._requests_deadline()
-        times = [self._requests_deadline(), self.chain.next_deadline()]
+            return self._out.next_deadline()
+        times = [self._out.next_deadline(), self.chain.next_deadline()]
         for seat in self.seats.values():
             times += [seat.join_at_ns, seat.open_at_ns, seat.follow_at_ns]
             if seat.writer is not None:
@@ -396,14 +356,8 @@ class Session:
         ]
         return min((each for each in times if each is not None), default=None)
 
-    def _requests_deadline(self) -> MonotonicNs | None:
-        return min((each.due_ns for each in self._requests.values()), default=None)
-
     def tick(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
-        for request in self._requests.values():
-            if now_ns >= request.due_ns:
-                request.due_ns = MonotonicNs(now_ns + REQUEST_REPEAT_NS)
-                self._say(request.message)
+        self._out.tick(now_ns)
         if not self.is_ready:
             return
         for seat in self.seats.values():
@@ -431,19 +385,19 @@ class Session:
             return
         for release in [each for each in self.releases if now_ms >= each.due_ms]:
             self.releases.remove(release)
-            self._say(Release(release.sanctuary, release.strand, release.seed))
+            self._out.say(Release(release.sanctuary, release.strand, release.seed))
 
     def _send_records(self, now_ns: MonotonicNs) -> None:
         if not self.is_ready or self.hello is None or self.citizen is None:
             return
         self.chain.build(self.citizen, self.hello.city)
         for record in self.chain.due(now_ns):
-            self._say(record)
+            self._out.say(record)
         before = None if self.chain.is_wanted else self.chain.before
         if (self.chain.is_wanted or before is not None) and before not in self._pages_asked:
             self._pages_asked.add(before)
-            ref = self._next_ref()
-            self._request(ref, AskChain(ref, self.citizen, before), None, now_ns)
+            ref = self._out.next_ref()
+            self._out.request(ref, AskChain(ref, self.citizen, before), None, now_ns)
 
     # What comes in.
 
@@ -451,8 +405,7 @@ class Session:
         """The socket is gone. Strands stay: they are presented again after the next welcome."""
         self.hello = None
         self.is_ready = False
-        self._outbox, self._samples, self._samples_key = [], [], None
-        self._requests = {}
+        self._out.clear()
         self._pages_asked.clear()
         self.chain.disconnected()
         for seat in self.seats.values():
@@ -480,12 +433,12 @@ class Session:
             case Nonce():
                 self._say_token(message.nonce, now_ms)
             case Enrolled():
-                if self._answered(message.ref) is not None:
+                if self._out.answered(message.ref) is not None:
                     self._on_enrolled(message.citizen, events, now_ns, now_ms)
             case Joined():
                 self._on_joined(message, events, now_ns)
             case Following():
-                if self._answered(message.ref) is not None:
+                if self._out.answered(message.ref) is not None:
                     events.append(FollowsTaken(message.sanctuary, message.count))
             case Challenge():
                 self._on_challenge(message, events, now_ns, now_ms)
@@ -515,9 +468,6 @@ class Session:
             case _:
                 self._on_shown(message, events, now_ns, now_ms)
 
-    def _answered(self, ref: int) -> _Request | None:
-        return self._requests.pop(ref, None)
-
     def _say_token(self, nonce: bytes, now_ms: WallMs) -> None:
         assert self.hello is not None
         token = make_token(
@@ -528,7 +478,7 @@ class Session:
             citizen=self.citizen,
             now_ms=WallMs(now_ms + self.clock_offset_ms),
         )
-        self._say(Token(token))
+        self._out.say(Token(token))
 
     def _on_hello(self, hello: Hello, now_ms: WallMs) -> None:
         self.hello = hello
@@ -551,11 +501,11 @@ class Session:
 
     def _enrol(self, now_ns: MonotonicNs) -> None:
         assert self.hello is not None
-        if any(isinstance(each.message, Enrol) for each in self._requests.values()):
+        if self._out.is_asking(Enrol, None):
             return
-        ref = self._next_ref()
+        ref = self._out.next_ref()
         message = Enrol(ref, self.keyring.inception(self.hello.city))
-        self._request(ref, message, None, now_ns)
+        self._out.request(ref, message, None, now_ns)
 
     def _on_enrolled(
         self, citizen: bytes, events: list[Event], now_ns: MonotonicNs, now_ms: WallMs
@@ -579,8 +529,7 @@ class Session:
         assert self.hello is not None
         assert self.citizen is not None
         seat.join_at_ns = None
-        for ref in [ref for ref, each in self._requests.items() if each.seat is seat]:
-            del self._requests[ref]
+        self._out.forget(seat)
         payload = JoinRequest(
             sanctuary=seat.sanctuary,
             session=self.hello.session,
@@ -591,11 +540,11 @@ class Session:
         )
         record = self.keyring.device.sign_record(RecordKind.JOIN, self.hello.city, encode(payload))
         held = () if self.viewer is None else self.viewer.held(seat.sanctuary)
-        ref = self._next_ref()
-        self._request(ref, Join(ref, seat.sanctuary, record, held), seat, now_ns)
+        ref = self._out.next_ref()
+        self._out.request(ref, Join(ref, seat.sanctuary, record, held), seat, now_ns)
 
     def _on_joined(self, message: Joined, events: list[Event], now_ns: MonotonicNs) -> None:
-        self._answered(message.ref)
+        self._out.answered(message.ref)
         seat = self.seats.get(message.sanctuary)
         if seat is None:
             return
@@ -622,9 +571,7 @@ class Session:
         seat.follow_at_ns = None
         if not seat.is_joined:
             return
-        for ref, each in list(self._requests.items()):
-            if each.seat is seat and isinstance(each.message, Follow):
-                del self._requests[ref]
+        self._out.forget(seat, Follow)
         self._follow_number += 1
         request = FollowRequest(
             sanctuary=seat.sanctuary,
@@ -639,8 +586,8 @@ class Session:
         record = self.keyring.device.sign_record(
             RecordKind.FOLLOW, self.hello.city, encode(request)
         )
-        ref = self._next_ref()
-        self._request(ref, Follow(ref, seat.sanctuary, record), seat, now_ns)
+        ref = self._out.next_ref()
+        self._out.request(ref, Follow(ref, seat.sanctuary, record), seat, now_ns)
 
     def _on_challenge(
         self, message: Challenge, events: list[Event], now_ns: MonotonicNs, now_ms: WallMs
@@ -671,10 +618,7 @@ class Session:
             or not seat.is_joined
             or self.hello is None
             or self.citizen is None
-            or any(
-                each.seat is seat and isinstance(each.message, Open)
-                for each in self._requests.values()
-            )
+            or self._out.is_asking(Open, seat)
         ):
             return
         if seat.writer is None:
@@ -695,11 +639,11 @@ class Session:
             )
             seat.writer = StrandWriter(opening, signed, signer, self.hello.city)
             self.writers[seat.writer.strand] = seat.writer
-        ref = self._next_ref()
-        self._request(ref, Open(ref, seat.sanctuary, seat.writer.signed), seat, now_ns)
+        ref = self._out.next_ref()
+        self._out.request(ref, Open(ref, seat.sanctuary, seat.writer.signed), seat, now_ns)
 
     def _on_opened(self, message: Opened, events: list[Event]) -> None:
-        self._answered(message.ref)
+        self._out.answered(message.ref)
         writer = self.writers.get(message.strand)
         seat = None if writer is None else self.seats.get(writer.opening.sanctuary)
         if writer is None or seat is None or seat.writer is not writer or seat.is_open:
@@ -770,7 +714,7 @@ class Session:
         if message.ref is not None and message.ref in self.chain.in_flight:
             self._on_record_refused(message, events, now_ns)
             return
-        request = None if message.ref is None else self._answered(message.ref)
+        request = None if message.ref is None else self._out.answered(message.ref)
         if request is None:
             events.append(Declined(reason, message.meaning))
             return
@@ -778,12 +722,11 @@ class Session:
             is_crowd = reason == Refusal.TOO_MANY_ENROLMENTS
             if (is_crowd or reason in _PASSING) and message.ref is not None:
                 wait_ns = CROWD_WAIT_NS if is_crowd else REQUEST_REPEAT_NS
-                request.due_ns = MonotonicNs(now_ns + wait_ns)
-                self._requests[message.ref] = request
+                self._out.ask_again(message.ref, request, now_ns + wait_ns)
             if is_crowd or reason not in _PASSING:
                 events.append(Declined(reason, message.meaning))
             return
-        seat = request.seat
+        seat = request.about
         if seat is None:
             return
         if reason == Refusal.UNKNOWN_CITIZEN and seat.retries % 4 == 3:
@@ -829,7 +772,7 @@ class Session:
         self._send_records(now_ns)
 
     def _on_chain(self, message: Chain, events: list[Event], now_ns: MonotonicNs) -> None:
-        request = self._answered(message.ref)
+        request = self._out.answered(message.ref)
         before = None
         if request is not None and isinstance(request.message, AskChain):
             before = request.message.before
@@ -844,17 +787,14 @@ class Session:
     def _interrupt(self, seat: _Seat, reason: str, events: list[Event], now_ms: WallMs) -> None:
         """The strand is over on the city's side."""
         writer = seat.writer
-        for ref, each in list(self._requests.items()):
-            if each.seat is seat and isinstance(each.message, Open):
-                del self._requests[ref]
+        self._out.forget(seat, Open)
         if writer is None:
             return
         self.writers.pop(writer.strand, None)
         if writer.next_seq:
             self._will_release(seat, writer, now_ms)
         seat.writer, seat.is_open = None, False
-        if self._samples_key is not None and self._samples_key[1] == writer.strand:
-            self._samples = []
+        self._out.drop_samples(writer.strand)
         events.append(Interrupted(seat.sanctuary, writer.strand, reason))
 
     def _will_release(self, seat: _Seat, writer: StrandWriter, now_ms: WallMs) -> None:

@@ -27,7 +27,7 @@ from shared.client.core import (
     StrandClosedByUs,
     VoiceOpened,
 )
-from shared.client.session import REQUEST_REPEAT_NS
+from shared.client.outbox import REQUEST_REPEAT_NS
 from shared.codec import ZERO_HASH, decode_canonical, encode, seal_of, sha256
 from shared.consent import read_record
 from shared.contracts.client import (
