@@ -25,6 +25,7 @@ from load.plan import (
     GrantActed,
     GrantSigned,
     Leave,
+    Progress,
     Ready,
     Silenced,
     Stop,
@@ -258,7 +259,7 @@ class Gang:
             return
         zero_ns = self.plan.common.wall_zero_ns
         total = int(attack.for_s * attack.per_s)
-        done = 0
+        done = told = 0
         crowd: list[Sybil] = []
         while done < total and not self._stop.is_set():
             # open loop: what is due by now, however late this process is
@@ -271,6 +272,10 @@ class Gang:
                     each.is_on = True
                     each.attempt(attack.kind, stamp_ms)
                 done += 1
+            if attack.kind == "flood":
+                at_ms = (monotonic_ns() - self._begin_ns) // 1_000_000
+                self.tell(Progress((done - told) * len(crew), at_ms))
+                told = done
             for each in crew:
                 each.person.connection.flush()
             await self._is_stopped_before(monotonic_ns() + int(STEP_S * 1e9))

@@ -220,10 +220,11 @@ def outcome_rows(outcome: Outcome) -> list[tuple[str, str]]:
                 f"{each.tried} tried, {each.admitted} admitted{seats}; {answers or 'no answer'}",
             )
         )
-    away = {each.turned_away for each in outcome.verdict.people if each.turned_away}
-    if away:
-        count = sum(bool(each.turned_away) for each in outcome.verdict.people)
-        lines.append(("turned away", f"{count}: {', '.join(sorted(away))}"))
+    lines += [
+        (f"turned away: {each.person}", each.turned_away)
+        for each in outcome.verdict.people
+        if each.turned_away
+    ]
     for name, used in usage(outcome.readings).items():
         lines.append(
             (

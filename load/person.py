@@ -47,7 +47,9 @@ class Person:
         self.role = role
         self.tier = role.tier
         self.sanctuary = common.sanctuary if role.stage is None else sanctuary_of(role.stage)
-        self.session = Session(Keyring.new(os.urandom, wall_ms()), os.urandom)
+        kept = role.keys
+        keyring = Keyring.new(os.urandom, wall_ms()) if kept is None else Keyring.load(kept)
+        self.session = Session(keyring, os.urandom)
         self.connection = Connection(
             self.session, common.url, on_events=self._on_events, intake=intake
         )

@@ -27,7 +27,9 @@ from load.schedule import Role, Schedule, steps
 from load.story import PER_S_MAX, Story, StoryRefused, Viewers
 from load.timeline import Timeline
 from load.verdict import judge, judge_coarse
+from shared.client.keystore import Keystore, KeysUnusable
 from shared.client.words import sanctuary_of
+from shared.identifiers import slug_of
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 PEOPLE_A_PROCESS_MIN = 40
@@ -48,6 +50,8 @@ class PlayWish:
     """Play the acts again and again for at least so long."""
     is_until_breaking: bool = False
     step_s: int = STEP_S
+    keys: Path | None = None
+    """Where the voices' keys are kept, so that a stage can name them."""
     scale: float = 1.0
     """So many times the citizens and viewers of each group."""
 
@@ -101,6 +105,7 @@ class Play:
         self.schedule = self._schedule(recordings_of(self.story, wish.file))
         self.knee = self._knee()
         self._slow = {each.name for each in self.story.viewers if each.bytes_per_s is not None}
+        self._say = say
         self._on_look = on_look
 
     def _schedule(self, recordings: dict[str, list[Recording]]) -> Schedule:
@@ -190,7 +195,7 @@ class Play:
             verifying, first = max(0, verifying - viewers), first + viewers
 
     def _speakers(self, common: Plan) -> list[SpeakersPlan]:
-        roles, changes = self.schedule.roles(), self.schedule.changes()
+        roles, changes = self._roles(), self.schedule.changes()
         plans: list[SpeakersPlan] = []
         first = 0
         shares = split(len(roles), self._share(len(roles), PEOPLE_A_PROCESS_MIN))
@@ -208,6 +213,22 @@ class Play:
             )
             first += people
         return plans
+
+    def _roles(self) -> list[Role]:
+        """With the keys of those who keep them. Raises: RunFailed."""
+        roles = self.schedule.roles()
+        if self.wish.keys is None:
+            return roles
+        store = Keystore(self.wish.keys)
+        for place, role in enumerate(roles):
+            if role.stage is not None:
+                try:
+                    keyring, _ = store.load_or_new(slug_of(role.name))
+                except KeysUnusable as error:
+                    raise RunFailed(str(error)) from None
+                self._say(f"{role.name} is the voice {role.stage}={keyring.did}")
+                roles[place] = role._replace(keys=keyring.dump())
+        return roles
 
     def _share(self, total: int, least: int) -> int:
         """How many a process takes: evenly over the cores, but no fewer than are worth one."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import shlex
 import signal
+import sys
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -26,6 +29,7 @@ from shared.client.commands import DEFAULT_URL
 from shared.client.connection import UrlRefused, live_url
 from shared.client.visit import ErrandFailed
 from shared.client.words import sanctuary_of
+from shared.runtime.clock import wall_ms
 
 
 def play(
@@ -52,6 +56,14 @@ def play(
     state: Annotated[
         Path, typer.Option(help="The city's state directory, to read its CPU and memory.")
     ] = Path(".synchronia"),
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Keep the voices' keys here, so that a stage can name them."),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="Keep the voices' keys here, so that a stage can name them."),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write one HTML file with plots here.")
     ] = None,
@@ -103,6 +115,7 @@ def play(
             soak_s=None if soak is None else soak * 60,
             is_until_breaking=until_breaking,
             step_s=step,
+            keys=keys,
             scale=scale,
         )
         is_shown = err.is_terminal and not as_json_
@@ -121,7 +134,10 @@ def play(
         typer.echo(f"synchronia load play: {error}", err=True)
         raise typer.Exit(2) from None
     if report is not None:
-        report.write_text(report_html(outcome), encoding="utf-8")
+        made_at = datetime.fromtimestamp(wall_ms() / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        command = f"synchronia {shlex.join(sys.argv[1:])}"
+        page = report_html(outcome, made_at=made_at, command=command)
+        report.write_text(page, encoding="utf-8")
     if as_json_:
         typer.echo(msgspec.json.encode(outcome_json(outcome)))
     else:

@@ -85,10 +85,11 @@ class Relay:
         allowed = BURST_BYTES
         while True:
             data = await loop.sock_recv(far, allowed)
-            if not data:
+            if not data or writer.is_closing():
                 return
             self.bytes_read += len(data)
             writer.write(data)
+            await writer.drain()
             allowed -= len(data)
             if self._is_hurrying:
                 allowed = _NO_BOUND

@@ -62,7 +62,7 @@ def report_html(outcome: Outcome, *, made_at: str = "", command: str = "") -> st
         *_plots(outcome),
         _judged(outcome),
         _all_numbers(outcome),
-        f"<footer>seed {story.seed}; {escape(made_at)} {escape(command)}</footer></html>",
+        f"<footer>seed {story.seed} · {escape(made_at)} · <code>{escape(command)}</code></footer></html>",
     ]
     return "\n".join(parts)
 
@@ -108,7 +108,7 @@ def _plots(outcome: Outcome) -> list[str]:
         ),
         _figure(
             "Throughput",
-            "samples each second",
+            "samples each second, over the seconds of the play",
             chart(
                 [
                     Line("delivered", at, [float(each.delivered) for each in of]),
@@ -125,7 +125,11 @@ def _plots(outcome: Outcome) -> list[str]:
     ]
     if outcome.readings:
         found += [
-            _figure("CPU", "share of one core, %", chart(_cpu(outcome.readings), acts)),
+            _figure(
+                "CPU",
+                "share of one core, %, over the seconds of the play",
+                chart(_cpu(outcome.readings), acts),
+            ),
             _figure("Memory", "resident, MB", chart(_memory(outcome.readings), acts)),
         ]
     if outcome.knee is not None and outcome.knee.steps:

@@ -55,6 +55,8 @@ class Role(NamedTuple):
     """Where a voice speaks; nil: in the story's sanctuary."""
     is_here: bool = True
     """From the beginning."""
+    keys: bytes | None = None
+    """A voice's, kept from run to run; nil: new ones."""
 
     @property
     def audience(self) -> Audience:
@@ -144,7 +146,7 @@ class Schedule:
             tiers = tiers_of(group.grant, group.count, self.story.seed * 1000 + place)
             for number, tier in enumerate(tiers):
                 tier = tier if group.stage is None else Tier.FULL  # noqa: PLW2901  (a voice is seen)
-                name = f"{group.name} {number + 1}"
+                name = group.name if group.count == 1 else f"{group.name} {number + 1}"
                 roles.append(Role(len(roles), name, tier, group.stage, group.name not in late))
         return roles
 

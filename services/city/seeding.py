@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -19,6 +20,8 @@ def environment(settings: Settings, *, port: int, citizens: Path) -> dict[str, s
         told["SYNCHRONIA_SANCTUARY_SANCTUARIES_PATH"] = ""
         return told
     voices = [f"{slug}={did}" for slug, did in stage_voices(Keystore(citizens))]
+    # who starts a city may name further voices, as for a sanctuary service by itself
+    voices += filter(None, os.environ.get("SYNCHRONIA_SANCTUARY_VOICES", "").split(","))
     told["SYNCHRONIA_SANCTUARY_VOICES"] = ",".join(voices)
     return told
 

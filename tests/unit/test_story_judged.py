@@ -1,0 +1,346 @@
+"""What a story's run is judged by: second by second, thresholds, laws, the knee, the services' use."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from load.knee import Knee
+from load.latency import Latencies
+from load.live import drawn, sparkline
+from load.meter import Reading, readings, slope, usage
+from load.outcome import Outcome, outcome_json, outcome_rows
+from load.plan import (
+    AttackReport,
+    AudienceReport,
+    PersonReport,
+    Plan,
+    Progress,
+    Silenced,
+    SpeakersReport,
+)
+from load.play import Play, PlayWish
+from load.plots import Line, bars, chart, decades, thinned, ticks
+from load.report import report_html
+from load.story import Act, Citizens, Story, Thresholds, Viewers, find_story
+from load.timeline import Timeline
+from load.verdict import judge
+from shared.client.core import AccountsReport
+from shared.contracts.records import Tier
+
+MS = 100
+"""Steps of a latency histogram in a millisecond."""
+S = 1_000_000_000
+
+
+def story(**thresholds: float) -> Story:
+    return Story(
+        name="a <story>",
+        act=[Act(name="one & only", seconds=10)],
+        citizens=[Citizens(name="c", count=1)],
+        viewers=[Viewers(name="v", count=2), Viewers(name="slow", count=1, bytes_per_s=100)],
+        thresholds=Thresholds(**thresholds),
+    )
+
+
+def audience(group: str = "v", *, is_slow: bool = False, **found: Any) -> AudienceReport:
+    accounts = AccountsReport(**found)
+    latencies = Counter({10 * MS: 98, 200 * MS: 2})
+    return AudienceReport(accounts, latencies, {}, [], 0, 1, 1, 0, group, is_slow, 2)
+
+
+def outcome(
+    *audiences: AudienceReport,
+    attacks: tuple[AttackReport, ...] = (),
+    knee: Knee | None = None,
+    thresholds: dict[str, float] | None = None,
+) -> Outcome:
+    people = [PersonReport("p", b"c" * 16, Tier.FULL, sent=100, admitted=97, refused={"skew": 3})]
+    silenced = Silenced(b"c" * 16, Tier.FULL, 5 * S, 6 * S, 6 * S, 5 * S + 90_000_000)
+    speakers = SpeakersReport(people, {}, [silenced], 0.5, 10.0)
+    verdict = judge(speakers, list(audiences), viewers=3, ended_early=False)
+    timeline = Timeline()
+    for half in range(1, 21):
+        at_ms = half * 500
+        timeline.add(Progress(5, at_ms), is_sending=True)
+        fresh = Counter({10 * MS: 9, 50 * MS: 1})
+        timeline.add(Progress(10, at_ms, fresh, Counter({1: 3, 4: 2}), 700), is_sending=False)
+    held = [Reading(at_ms, "fanout-0", 7, at_ms / 2000, 50_000_000) for at_ms in (0, 1000, 2000)]
+    return Outcome(
+        story=story(**(thresholds or {})),
+        verdict=verdict,
+        attacks=list(attacks),
+        audiences=list(audiences),
+        timeline=timeline,
+        readings=held,
+        knee=knee,
+        acts=[(0, "one & only")],
+    )
+
+
+def broken(found: Outcome) -> list[str]:
+    return [each.name for each in found.judged() if not each.is_kept]
+
+
+def test_every_law_is_judged_without_being_asked_for() -> None:
+    assert broken(outcome(audience(delivered=9, skipped={"lost": 3}, lost_in_gaps=4))) == []
+    for found, word in (
+        ({"unaccounted": 1}, "unaccounted"),
+        ({"against": {"after struck": 1}}, "struck"),
+        ({"disordered": 1}, "order"),
+        ({"repeated": 1}, "twice"),
+    ):
+        (name,) = broken(outcome(audience(**found)))
+        assert word in name
+    seen = audience()._replace(forged=1)
+    assert "forged samples seen" in broken(outcome(seen))
+    assert "windows" in broken(outcome(audience()._replace(windows={"false": 1})))[0]
+
+
+def test_an_attack_may_not_get_in_and_a_flood_not_above_its_rate() -> None:
+    for kind in ("replay", "forged-seal", "sybil"):
+        assert broken(outcome(audience(), attacks=(AttackReport(kind, tried=9),))) == []
+        found = outcome(audience(), attacks=(AttackReport(kind, tried=9, admitted=1),))
+        assert broken(found) == ["forgeries and replays admitted"]
+    flood = AttackReport("flood", tried=900, admitted=500, admitted_max=500)
+    assert broken(outcome(audience(), attacks=(flood,))) == []
+    flood = AttackReport("flood", tried=900, admitted=501, admitted_max=500)
+    assert broken(outcome(audience(), attacks=(flood,))) == ["of a flood, admitted above the rate"]
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "below"),
+    [
+        ("p50_ms", 9.0, 11.0),
+        ("p99_ms", 199.0, 201.0),
+        ("p999_ms", 199.0, 201.0),
+        ("lost_share", 0.19, 0.21),
+        ("conflated_share", 0.09, 0.11),
+        ("refused_share", 0.029, 0.031),
+        ("silence_p99_ms", 89.0, 91.0),
+    ],
+)
+def test_a_threshold_is_broken_from_above_only(name: str, above: float, below: float) -> None:
+    fast = audience(delivered=70, skipped={"lost": 12, "conflated": 10}, lost_in_gaps=8)
+    # what slow viewers miss, and how late they are, is theirs
+    slow = audience("slow", is_slow=True, delivered=1, skipped={"conflated": 999})
+    assert broken(outcome(fast, slow, thresholds={name: above})) == [name]
+    assert broken(outcome(fast, slow, thresholds={name: below})) == []
+
+
+def test_memory_that_grows_is_told_and_can_break() -> None:
+    found = outcome(audience(), thresholds={"memory_mb_per_min": 5})
+    assert broken(found) == []
+    found.readings = [Reading(s * 1000, "x", 7, 0.0, (50 + s) * 1_000_000) for s in range(20)]
+    assert usage(found.readings)["x"]["memory_mb_per_min"] == pytest.approx(60)
+    assert broken(found) == ["memory_mb_per_min"]
+
+
+def test_all_forms_tell_the_same() -> None:
+    found = outcome(audience(delivered=9), attacks=(AttackReport("flood", 9, 3, 5, {"x": 6}),))
+    told = json.loads(msgspec.json.encode(outcome_json(found)))
+    assert told["good"]
+    assert told["groups"]["v"]["delivered"] == 9
+    assert told["attacks"][0]["refused"] == {"x": 6}
+    assert [each["sent"] for each in told["seconds"]] == [10] * 10
+    assert told["samples_a_frame"] == {"1": 60, "4": 40}
+    assert told["services"]["fanout-0"]["cpu"] == 0.5
+    lines = dict(outcome_rows(found))
+    assert lines["attack: flood"] == "9 tried, 3 admitted; 6 x"
+    assert lines["service: fanout-0"].startswith("50 % of a core, 50 MB")
+
+
+def test_the_report_is_one_whole_file_that_asks_nobody_for_anything() -> None:
+    found = outcome(audience(delivered=9), thresholds={"p50_ms": 1.0})
+    page = report_html(found, made_at="today", command="load play <x>")
+    assert "Broken: p50_ms" in page
+    assert "a &lt;story&gt;" in page
+    assert "load play &lt;x&gt;" in page
+    assert "one &amp; only" in page
+    for word in ("http", "src=", "@import", "url(", "<script"):
+        assert word not in page
+    drawings = page.split("<svg")[1:]
+    assert len(drawings) == 5
+    for each in drawings:
+        ET.fromstring("<svg" + each.split("</svg>")[0] + "</svg>")
+
+
+def test_a_chart_stays_within_its_frame_and_says_its_peaks() -> None:
+    at = [float(second) for second in range(10_000)]
+    high = [1.0] * 10_000
+    high[777] = 99.0
+    assert max(thinned(Line("x", at, high)).y) == 99.0
+    assert len(thinned(Line("x", at, high)).x) <= 1500
+    for drawing in (
+        chart([Line("x", at, high)], [(5.0, "act")]),
+        chart([Line("x", at, high)], [], is_logarithmic=True),
+        chart([Line("x", [3.0], [0.0])], []),
+        bars([(str(size), float(size)) for size in range(200)]),
+    ):
+        numbers = [
+            float(n)
+            for n in drawing.split('d="M')[-1].split('"')[0].split()
+            if n[0] in "0123456789" and "L" not in n
+        ]
+        assert all(0 <= number <= 760 for number in numbers)
+        ET.fromstring(drawing.split("<div")[0])
+    assert chart([], []) == "<p>nothing was measured</p>"
+    assert ticks(0, 10) == [0, 2, 4, 6, 8, 10]
+    assert decades(1, 1000)[0] == 1
+
+
+def beats(knee_at: int, *, steps: int = 5, step_s: int = 4) -> Timeline:
+    """Steps that double what is sent; from step `knee_at` on it comes late."""
+    timeline = Timeline()
+    for second in range(steps * step_s + 2):
+        step = second // step_s
+        late_ms = 10 if step < knee_at else 900
+        sent = 100 * 2**step
+        timeline.add(Progress(sent, second * 1000 + 1), is_sending=True)
+        told = Progress(3 * sent, second * 1000 + 1, Counter({late_ms * MS: 3 * sent}))
+        timeline.add(told, is_sending=False)
+    return timeline
+
+
+def test_the_knee_is_the_last_step_that_was_carried() -> None:
+    knee = Knee(4, [1, 2, 4, 8, 16])
+    assert knee.judge(beats(3))
+    assert knee.best is not None
+    assert (knee.best.pace, knee.best.sent_per_s) == (4, 400)
+    assert [each.is_good for each in knee.steps] == [True, True, True, False]
+    assert "pace 8 breaks: p99 900 ms, above 250" in knee.sentence()
+    at_once = Knee(4, [1, 2], Thresholds(p99_ms=5))
+    assert at_once.judge(beats(9))
+    assert at_once.best is None
+    assert "below the first step" in at_once.sentence()
+    never = Knee(4, [1, 2, 4, 8, 16])
+    assert not never.judge(beats(9))
+    assert "not reached" in never.sentence()
+
+
+def test_a_step_that_delivers_less_is_broken_though_it_is_quick() -> None:
+    timeline = beats(9)
+    for second in range(8, 12):
+        timeline.seconds[second].delivered //= 2
+    knee = Knee(4, [1, 2, 4, 8, 16])
+    assert knee.judge(timeline)
+    assert "50 % of what was sent" in knee.steps[-1].why_broken
+    assert len(knee.steps) == 3
+
+
+def test_a_step_is_not_judged_before_it_is_over() -> None:
+    knee = Knee(4, [1, 2, 4])
+    timeline = beats(0, steps=1)
+    timeline.at_ms = 4900
+    assert not knee.judge(timeline)
+    assert knee.steps == []
+
+
+def test_a_search_for_the_knee_fails_by_laws_alone() -> None:
+    searched = Knee(4, [1, 2])
+    assert outcome(audience(), knee=searched, thresholds={"p50_ms": 1.0}).is_good
+    assert not outcome(audience(), thresholds={"p50_ms": 1.0}).is_good
+    assert not outcome(audience(unaccounted=1), knee=searched).is_good
+
+
+def test_the_timeline_is_merged_and_slow_readers_are_not_late() -> None:
+    timeline = Timeline()
+    timeline.add(Progress(3, 900, Counter({MS: 3})), is_sending=False)
+    timeline.add(Progress(4, 1000, Counter({2 * MS: 4})), is_sending=False)
+    timeline.add(Progress(9, 1100, Counter({900 * MS: 9})), is_sending=False, is_slow=True)
+    assert [(at, each.delivered) for at, each in timeline.seconds.items()] == [(0, 7), (1, 9)]
+    assert timeline.percentiles(0, 1).max < 3
+    assert timeline.between(0, 1).delivered == timeline.delivered == 16
+
+
+def test_histograms_of_processes_merge_to_that_of_all() -> None:
+    one, other = Counter({MS: 50, 40 * MS: 1}), Counter({3 * MS: 48, 80 * MS: 1})
+    merged = Latencies(one + other).percentiles()
+    assert (merged.samples, merged.p50, round(merged.max)) == (100, 1.0, 80)
+
+
+def test_the_kernels_numbers_are_read_as_it_writes_them() -> None:
+    files = {
+        "/proc/7/stat": "7 (a (b) c) S " + " ".join(["0"] * 10) + " 150 50 0 0",
+        "/proc/7/statm": "900 300 1 1 0 1 0",
+    }
+
+    def read(path: str) -> str:
+        if path not in files:
+            raise FileNotFoundError(path)
+        return files[path]
+
+    (found,) = readings({"x": 7, "gone": 8}, 5, read)
+    assert (found.service, found.at_ms) == ("x", 5)
+    assert found.cpu_s == pytest.approx(2.0, rel=0.5)
+    assert found.memory_bytes == 300 * 4096
+    assert slope([(0, 1), (1, 3), (2, 5)]) == 2
+    assert slope([(0, 1)]) == 0
+
+
+def test_a_process_that_was_restarted_does_not_count_as_negative_work() -> None:
+    of = [Reading(0, "x", 7, 50.0, 1), Reading(1000, "x", 9, 0.1, 1), Reading(2000, "x", 9, 0.6, 1)]
+    assert usage(of)["x"]["cpu"] == 0.25
+
+
+def test_a_sparkline_has_a_block_a_value() -> None:
+    assert sparkline([0, 4, 8]) == " ▄█"
+    assert sparkline([0, 0]) == "  "
+
+
+def play(tmp_path: Path, **wish: Any) -> Play:
+    told, file = find_story("quick")
+    return Play(PlayWish(told, file, "http://127.0.0.1:1", tmp_path, **wish), say=print)
+
+
+def test_the_live_view_tells_where_the_story_is_and_what_flows(tmp_path: Path) -> None:
+    playing = play(tmp_path)
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(drawn(playing, "11 people enter"))
+    assert "11 people enter" in console.export_text()
+    playing.timeline = outcome(audience()).timeline
+    playing.timeline.at_ms = 4100
+    playing.meter.readings = [Reading(at, "fanout-0", 7, at / 4000, 5_000_000) for at in (0, 1000)]
+    console.print(drawn(playing, ""))
+    shown = console.export_text()
+    for word in ("a withdrawal, and attacks", "18:04", "delivered/s", "p99 ms", "25 %", "fanout-0"):
+        assert word in shown
+
+
+def test_people_and_viewers_are_shared_out_and_each_is_somewhere_once(tmp_path: Path) -> None:
+    playing = play(tmp_path, scale=100.0)
+    common = Plan("x", b"s" * 16, 0)
+    speakers = playing._speakers(common)
+    numbers = [role.number for plan in speakers for role in plan.roles]
+    assert numbers == list(range(1100))
+    assert len(speakers) == (os.cpu_count() or 1)
+    for plan in speakers:
+        own = {role.number for role in plan.roles}
+        assert {change.who for change in plan.changes} <= own
+        assert next(plan.score.cues()).person in own
+    friends = playing.story.viewers[0]
+    audiences = list(playing._audiences(common, friends))
+    assert sum(each.viewers for each in audiences) == friends.count == 600
+    assert sum(each.verifying for each in audiences) == friends.verify
+    changes = [change for each in audiences for change in each.changes]
+    assert len(changes) == 300
+    assert all(0 <= change.who < each.viewers for each in audiences for change in each.changes)
+
+
+def test_steps_to_the_knee_have_no_events_and_stay_below_a_citizens_rate(tmp_path: Path) -> None:
+    playing = play(tmp_path, is_until_breaking=True, step_s=3)
+    assert playing.knee is not None
+    assert playing.schedule.assaults() == []
+    assert all(role.is_here for role in playing.schedule.roles())
+    assert playing.knee.paces[0] == 1
+    assert 60 < 4 * playing.knee.paces[-1] <= 100
+    assert playing.schedule.act_at(3100) == "pace × 1.30"
