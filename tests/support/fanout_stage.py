@@ -284,8 +284,7 @@ class Gate:
         begins = bool(batch.operations) and isinstance(batch.operations[0], Clear)
         epoch, number = self.numbers.get(batch.slot, (-1, -1))
         if begins:
-            assert batch.number == 0
-            assert batch.epoch >= epoch
+            assert (batch.epoch, batch.number) > (epoch, number)
         elif (batch.epoch, batch.number) != (epoch, number + 1):
             self.stage.receive(
                 subjects.ask(subjects.FANOUT, batch.slot),

@@ -36,6 +36,7 @@ from shared.contracts import (
     Tier,
 )
 from shared.identifiers import slot_of
+from shared.subjects import Publish
 from tests.support.fanout_stage import Citizen, Stage, id16
 
 
@@ -503,3 +504,35 @@ def test_a_stream_begins_with_clear_at_zero_and_beats_faster_while_a_loss_may_go
     assert viewer.is_in
     assert 4 <= len(here) <= 5
     assert len(batches) - len(here) <= 2 * 63
+
+
+def test_a_new_beginning_that_is_lost_shows_as_a_hole() -> None:
+    """Were its numbers those of before, its gateway would take what follows for repeats."""
+    stage, sanctuary, ada, ben = city()
+    gate, viewer = stage.gate(), stage.join(ben, sanctuary)
+    voice = stage.voice(ada, sanctuary)
+    for _ in range(9):
+        voice.speak()
+    stage.registry_beats = False
+    stage.advance(3500)
+    voice.speak(2)
+    lost: list[int] = []
+
+    def lose(publish: Publish) -> bool:
+        event = publish.event
+        if not isinstance(event, EdgeBatch) or event.slot != slot_of(sanctuary) or lost:
+            return False
+        if event.operations[:1] != (Clear(),):
+            return False
+        lost.append(event.number)
+        return True
+
+    stage.lose = lose
+    stage.registry_beats = True
+    stage.advance(500)
+    voice.speak()
+    stage.advance(500)
+    assert lost[0] > 9
+    assert viewer.is_in
+    assert viewer.screen.strands[voice.strand].next_seq == voice.next_seq
+    assert gate.numbers[slot_of(sanctuary)][1] > lost[0]

@@ -65,6 +65,8 @@ class Fleet:
             if event.incarnation in gateway.past:
                 return None
             self._forget(gateway)
+            for slot in self._city.slots.values():
+                slot.numbers.pop(gateway.key, None)
             gateway.past.append(gateway.incarnation)
             gateway.begin(event.incarnation, now_ns)
             self._want_tombstones(now_ns)
@@ -119,6 +121,7 @@ class Fleet:
                     epoch=slot.epoch,
                     gateway=gateway.name,
                     incarnation=gateway.incarnation,
+                    number=slot.numbers.pop(gateway.key, 0),
                     busy=self._city.busy,
                 )
                 for room in slot.rooms.values():
@@ -156,6 +159,7 @@ class Fleet:
                 for room in slot.rooms.values():
                     room.settle()
                 stream.abandon()
+                slot.numbers[gateway.key] = stream.number
                 del slot.streams[gateway.key]
                 for room in slot.rooms.values():
                     room.wire()

@@ -41,6 +41,7 @@ class Slot:
         "holding",
         "live",
         "number",
+        "numbers",
         "rooms",
         "streams",
         "tick_at_ns",
@@ -54,6 +55,8 @@ class Slot:
         self.rooms: dict[bytes, Room] = {}
         self.streams: dict[GatewayKey, Stream] = {}
         """One for each gateway that may be written to."""
+        self.numbers: dict[GatewayKey, int] = {}
+        """Where the streams of gateways that may just not be written to go on."""
         self.was_live = False
         self.live = False
         """Nothing of anyone is delivered while it is false; then everyone enters afresh."""

@@ -31,7 +31,11 @@ _DENY_BYTES = 40
 
 
 class Stream:
-    """The operations for one gateway incarnation and slot, numbered from 0 (which holds `Clear`)."""
+    """The operations for one gateway incarnation and slot, numbered from 0 (which holds `Clear`).
+
+    Numbers never begin again while the incarnation lasts: if the `Clear` of a new beginning is lost,
+    its gateway must see a hole, not numbers that it has had.
+    """
 
     __slots__ = (
         "_batches",
@@ -50,7 +54,14 @@ class Stream:
     )
 
     def __init__(
-        self, *, slot: int, epoch: int, gateway: str, incarnation: int, busy: list[Stream]
+        self,
+        *,
+        slot: int,
+        epoch: int,
+        gateway: str,
+        incarnation: int,
+        number: int,
+        busy: list[Stream],
     ) -> None:
         self.slot = slot
         self.epoch = epoch
@@ -58,7 +69,8 @@ class Stream:
         self.incarnation = incarnation
         self.busy = busy
         """The router's list of streams with something to send."""
-        self.number = 0
+        self.number = number
+        """Of the next batch."""
         self.sent_ns = 0
         self.said_ns = 0
         """When operations were last sent."""
@@ -69,8 +81,7 @@ class Stream:
         self._bytes = 0
 
     def start_over(self, now_ns: MonotonicNs) -> None:
-        """Forget what was not sent; begin again at number 0 with `Clear`."""
-        self.number = 0
+        """Forget what was not sent; begin again with `Clear`."""
         self.started_ns = now_ns
         self._batches.clear()
         self._operations.clear()
