@@ -60,10 +60,6 @@ def play(
         Path | None,
         typer.Option(help="Keep the voices' keys here, so that a stage can name them."),
     ] = None,
-    keys: Annotated[
-        Path | None,
-        typer.Option(help="Keep the voices' keys here, so that a stage can name them."),
-    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write one HTML file with plots here.")
     ] = None,
