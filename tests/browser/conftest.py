@@ -21,9 +21,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def quiet_city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
-    """A city without scripted citizens: nobody is there but who comes in the test."""
+    """A city without scripted citizens: who comes in a test goes after it."""
     state = tmp_path_factory.mktemp("city") / "state"
     with running_city(state, "--services", ",".join(SERVICES)) as city:
         yield city

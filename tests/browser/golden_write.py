@@ -392,6 +392,7 @@ def server_messages() -> list[Row]:
         client.Struck(SANCTUARY, CITIZEN, None),
         client.Gap(SANCTUARY),
         client.Closeness(SANCTUARY, False),
+        client.Rung("newest"),
         client.PolicyChanged(SANCTUARY, b"\x90", POLICY_HASH),
     ]
     return [

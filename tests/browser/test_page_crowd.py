@@ -22,10 +22,10 @@ BEYOND = (
     "More than 50 are here. You see the room's mood and the people you follow. "
     "This changes back below 45."
 )
-WATCHED_S = 6
-FRAME_P95_MS_MAX = 250.0
-"""Two shared cores draw in software beside a city and 50 people: this is no promise, it finds a plane
-that stands still. On a quiet machine see the printed figure; the goal is 16.7.
+WATCHED_S = 5
+WORK_MEDIAN_MS_MAX = 16.7
+"""Of the page's own work in a frame. How often frames come is the machine's, which may be busy: that is
+printed. The goal, on a quiet one, is a p95 of 16.7 ms between frames.
 """
 HEAP_GROWTH_BYTES_MAX = 5_000_000
 MEASURE = """(forMs) => new Promise((done) => {
@@ -39,11 +39,21 @@ MEASURE = """(forMs) => new Promise((done) => {
     const frame = (now) => {
         frames.push(now - last);
         last = now;
-        if (now - began < forMs) requestAnimationFrame(frame);
+        if (now - began < forMs) frameUntimed(frame);
         else { looking.disconnect(); done({ frames: frames.slice(1), said }); }
     };
-    requestAnimationFrame(frame);
+    frameUntimed(frame);
 })"""
+TIME_FRAMES = """() => {
+    const ask = requestAnimationFrame;
+    window.frameUntimed = ask;
+    window.workMs = [];
+    window.requestAnimationFrame = (act) => ask((now) => {
+        const began = performance.now();
+        act(now);
+        window.workMs.push(performance.now() - began);
+    });
+}"""
 COUNT_FRAMES = """() => {
     const ask = requestAnimationFrame;
     window.framesAsked = 0;
@@ -74,20 +84,23 @@ def test_fifty_people_move_and_the_page_keeps_its_calm(
     quiet_city: RunningCity, visit: Visit
 ) -> None:
     visitor = visit(quiet_city.url)
+    visitor.context.add_init_script(f"({TIME_FRAMES})()")
     page = enter(visitor)
     with crowd(quiet_city.websocket_url, PEOPLE, per_s=4):
         expect(seen(page).get_by_role("listitem")).to_have_count(PEOPLE, timeout=30_000)
         before = heap_bytes(page)
-        page.evaluate("() => { window.drawn = 0; }")
+        page.evaluate("() => { window.workMs.length = 0; }")
         measured = page.evaluate(MEASURE, WATCHED_S * 1000)
+        work = sorted(page.evaluate("() => window.workMs"))
         grown = heap_bytes(page) - before
         frames = sorted(measured["frames"])
-        p95_ms = frames[int(len(frames) * 0.95)]
         print(
-            f"{PEOPLE} people, {len(frames)} frames in {WATCHED_S} s: median "
-            f"{statistics.median(frames):.1f} ms, p95 {p95_ms:.1f} ms, heap {grown / 1e6:+.2f} MB"
+            f"{PEOPLE} people, {len(frames)} frames in {WATCHED_S} s: between them median "
+            f"{statistics.median(frames):.1f} ms, p95 {frames[int(len(frames) * 0.95)]:.1f}; work median "
+            f"{statistics.median(work):.1f} ms, p95 {work[int(len(work) * 0.95)]:.1f}; "
+            f"heap {grown / 1e6:+.2f} MB"
         )
-        assert p95_ms < FRAME_P95_MS_MAX
+        assert statistics.median(work) < WORK_MEDIAN_MS_MAX
         assert grown < HEAP_GROWTH_BYTES_MAX
         assert len(measured["said"]) <= 1 + WATCHED_S // 5, "one sentence in five seconds at most"
         assert not re.search(r"\b(5[01])\b", page.locator("body").inner_text()), "no head count"

@@ -119,6 +119,7 @@ def test_a_citizen_speaks_from_the_page_and_another_verifies(
     assert [body[:1] + body[2:4] for body in speaker.bodies()] == [[n, 250, -250] for n in range(3)]
     do(speaker, "hush(city.room)")
     wait_event(viewer, "ended", reason="closed")
+    wait_event(speaker, "voice ended")
 
 
 @pytest.mark.parametrize("lie", [flip_samples, forge_seals])
@@ -136,5 +137,6 @@ def test_what_a_lying_gateway_changed_is_false(
         liar.tamper = lie
         do(speaker, "feel(city.room, { valence: -250, arousal: 250 })")
         wait_event(viewer, "window", state="false")
-        do(speaker, "hush(city.room)")
         viewer.close()
+        do(speaker, "hush(city.room)")
+        wait_event(speaker, "voice ended")

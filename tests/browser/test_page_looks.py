@@ -40,9 +40,14 @@ def look() -> Look:
 
 def violations(page: Page) -> list[str]:
     """What axe finds on what is on the screen now, scrolled to its end: elsewhere the foot covers part of
-    what can be scrolled free, and axe takes that for a small target.
+    what can be scrolled free, and axe takes that for a small target. No colour is on its way.
     """
-    page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
+    page.evaluate(
+        """() => {
+            scrollTo(0, document.body.scrollHeight);
+            return Promise.allSettled(document.getAnimations().map((each) => each.finished));
+        }"""
+    )
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE)
     found: dict[str, Any] = page.evaluate(
