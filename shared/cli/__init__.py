@@ -43,8 +43,10 @@ WORDS: dict[str, Word] = {
     "watch": Word("shared.client.watch", "watch", "See a sanctuary live, in the terminal.", PEOPLE),
     "keys": Word("shared.client.commands", "keys_app", "Keys: one's own, and the bus's.", PEOPLE),
     "consent": Word(
-        "shared.client.commands", "consent_app", "Grant, except, withdraw, list.", PEOPLE
+        "shared.client.consent_commands", "consent_app", "Grant, approve, withdraw, list.", PEOPLE
     ),
+    "follow": Word("shared.client.follow_commands", "follow", "Follow a person, or list.", PEOPLE),
+    "unfollow": Word("shared.client.follow_commands", "unfollow", "Follow no more.", PEOPLE),
     "sign": Word("shared.client.sign", "sign", "A window to post, for who has no socket.", PEOPLE),
     "gateway": Word("services.gateway", None, "Connections of people and devices.", SERVICE),
     "ingest": Word("services.ingest", None, "Admits samples, or refuses them by name.", SERVICE),

@@ -35,6 +35,7 @@ class Seen(NamedTuple):
     doubtful: int
     """Windows whose seal is false, or never came."""
     skipped: int
+    is_followed: bool
 
 
 class Blurred(NamedTuple):
@@ -103,6 +104,8 @@ class Board:
 
     viewer: Viewer
     sanctuary: SanctuaryId
+    followed: tuple[bytes, ...] = ()
+    """Whom this viewer follows."""
     snapshots: int = 0
     doubtful: dict[bytes, int] = field(default_factory=dict)
     gaps: int = 0
@@ -173,6 +176,7 @@ class Board:
             verified=view.windows.get(WindowState.VERIFIED, 0),
             doubtful=self.doubtful.get(strand, 0),
             skipped=sum(view.skipped.values()),
+            is_followed=view.citizen in self.followed,
         )
 
 

@@ -115,6 +115,29 @@ class Keystore:
         except (OSError, msgspec.DecodeError, ValueError):
             return []  # best effort, as the publication itself
 
+    def save_followed(
+        self, followed: dict[bytes, tuple[bytes, ...]], name: str = DEFAULT_NAME
+    ) -> None:
+        """Whom this person follows, by city."""
+        rows = {city.hex(): [each.hex() for each in ids] for city, ids in followed.items() if ids}
+        self._write(self.path(name).with_suffix(".following"), msgspec.json.encode(rows))
+
+    def load_followed(self, name: str = DEFAULT_NAME) -> dict[bytes, tuple[bytes, ...]]:
+        """Raises: KeysUnusable if the file is not one of ours: an empty list would overwrite it."""
+        path = self.path(name).with_suffix(".following")
+        try:
+            rows = msgspec.json.decode(path.read_bytes(), type=dict[str, list[str]])
+            return {
+                bytes.fromhex(city): tuple(bytes.fromhex(each) for each in ids)
+                for city, ids in rows.items()
+            }
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise KeysUnusable(f"cannot read {path}: {error.strerror}") from None
+        except (msgspec.DecodeError, ValueError):
+            raise KeysUnusable(f"{path} is not a list of whom one follows; move it away") from None
+
     def _write(self, path: Path, content: bytes) -> None:
         """Whole or not at all, and never readable by others on the way."""
         try:

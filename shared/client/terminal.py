@@ -15,8 +15,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from shared.client.errand import Errand
 from shared.client.events import (
     Event,
+    FollowsTaken,
     Interrupted,
     NumbersRefused,
     RecordActed,
@@ -58,7 +60,7 @@ class Terminal:
 
     def __init__(
         self,
-        visits: Callable[..., Visit],
+        visits: Callable[..., Errand],
         store: Keystore,
         name: str,
         url: str,
@@ -66,6 +68,7 @@ class Terminal:
         *,
         is_json_output: bool,
         is_json_wire: bool,
+        followed: tuple[bytes, ...] = (),
     ) -> None:
         self._visits = visits
         self._store = store
@@ -74,12 +77,13 @@ class Terminal:
         self._sanctuary = sanctuary
         self._is_json_output = is_json_output
         self._is_json_wire = is_json_wire
+        self._followed = followed
         self._viewer = Viewer()
         self._console = Console(highlight=False)
         self._closed = asyncio.Event()
         self._is_quiet = False
 
-    def _visit(self) -> Visit:
+    def _visit(self) -> Errand:
         return self._visits(
             self._store,
             self._name,
@@ -126,19 +130,21 @@ class Terminal:
             await self._say_goodbye(visit)
 
     async def _settle_in(
-        self, visit: Visit, *, call: str | None, tier: Tier | None, speak: bool
+        self, visit: Errand, *, call: str | None, tier: Tier | None, speak: bool
     ) -> None:
         if tier is not None:
             await visit.grant(self._sanctuary, tier)
         stands = await visit.stands_at(self._sanctuary, Audience.MEMBERS)
         await visit.take_seat(self._sanctuary, speak=speak, name=call)
+        if not self._is_quiet:
+            await visit.follow_all(self._sanctuary, self._followed)
         if tier is None and speak and stands is Tier.WITHHELD:
             typer.echo(
                 "nobody sees you here before you grant it: --grant full, or synchronia consent grant",
                 err=True,
             )
 
-    async def _take_line(self, visit: Visit, line: str) -> None:
+    async def _take_line(self, visit: Errand, line: str) -> None:
         if not line:
             return
         if line == "/withdraw":
@@ -254,6 +260,8 @@ class Terminal:
                 self._print("room", text, "dim")
             case Seated():
                 self._print("room", printable(event.policy.name), "dim")
+            case FollowsTaken():
+                self._print("you", f"following {event.people}", "dim")
             case SessionReady():
                 self._print("you", event.citizen.hex(), "dim")
             case Interrupted():

@@ -9,7 +9,14 @@ from typing import Self
 
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.consent import folded, is_whole
-from shared.client.events import ChainKnown, Declined, Event, Seated, SeatRefused
+from shared.client.events import (
+    ChainKnown,
+    Declined,
+    Event,
+    FollowsTaken,
+    Seated,
+    SeatRefused,
+)
 from shared.client.keyring import Keyring
 from shared.client.session import Session
 from shared.client.strand import Mood
@@ -61,6 +68,9 @@ class Visit:
         )
         self.refused_seats: dict[bytes, str] = {}
         self.is_chain_known = False
+        self._follows_taken: dict[bytes, int] = {}
+        """Sanctuary → how many people the city took the list of."""
+        self._declined = ""
         self.failure: ConnectionEnded | None = None
         self.turned_away: str | None = None
         """Why there will be no citizen id in a while."""
@@ -99,8 +109,12 @@ class Visit:
                     self.refused_seats[event.sanctuary] = event.reason
                 case ChainKnown():
                     self.is_chain_known = True
+                case FollowsTaken(sanctuary, people):
+                    self._follows_taken[sanctuary] = people
                 case Declined(reason=Refusal.TOO_MANY_ENROLMENTS):
                     self.turned_away = event.meaning
+                case Declined():
+                    self._declined = f"{event.reason} ({event.meaning})"
                 case _:
                     pass
         if self._on_events_too is not None:
@@ -173,6 +187,21 @@ class Visit:
             return self.session.can_feel(sanctuary) if speak else self.session.has_seat(sanctuary)
 
         await self.until("a voice in the room" if speak else "a seat in the room", met)
+
+    async def follow(self, sanctuary: bytes, followed: tuple[bytes, ...]) -> None:
+        """Follow exactly these there, until the city has the list. Needs a seat."""
+        if self.session.seats[sanctuary].followed != followed:
+            self._follows_taken.pop(sanctuary, None)
+        self._declined = ""
+        self.session.follow(sanctuary, followed)
+        self.connection.flush()
+
+        def met() -> bool:
+            if self._declined:
+                raise ErrandFailed(f"not followed: {self._declined}")
+            return sanctuary in self._follows_taken
+
+        await self.until("the city has whom you follow", met)
 
     async def grant(
         self,

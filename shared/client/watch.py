@@ -20,13 +20,15 @@ from shared.client.commands import (
     DEFAULT_SANCTUARY,
     DEFAULT_URL,
     AsJson,
-    Errand,
+    Followed,
     KeyName,
     KeysDirectory,
     Room,
     Url,
+    followed_of,
     run_errand,
 )
+from shared.client.errand import Errand
 from shared.client.events import Event
 from shared.client.keyring import Keyring
 from shared.client.keystore import DEFAULT_NAME, Keystore
@@ -83,7 +85,7 @@ def people(picture: Picture) -> Table:
         doubt = f" {seen.doubtful} doubtful" if seen.doubtful else ""
         table.add_row(
             Text(seen.name, style=COLOURS[number % len(COLOURS)]),
-            "full",
+            "full, followed" if seen.is_followed else "full",
             f"{seen.valence:+.2f}",
             f"{seen.arousal:+.2f}",
             f"{seen.per_s:.1f}",
@@ -99,7 +101,7 @@ def people(picture: Picture) -> Table:
 
 def screen(picture: Picture, called: str) -> Group:
     """All of it. Who is at `aggregate` or withheld is not here, and cannot be."""
-    note = "" if picture.is_close else "  too many to see everybody"
+    note = "" if picture.is_close else "  too many to see everybody: only whom you follow"
     title = Text(f"{called}{note}", style="bold")
     drawn = Panel(plane(picture), title="arousal ↑  valence →", expand=False)
     return Group(title, drawn, people(picture), Text(picture.line(), style="dim"))
@@ -108,10 +110,18 @@ def screen(picture: Picture, called: str) -> Group:
 class Watch:
     """One look at a room that lasts: until its time is up or somebody ends it."""
 
-    def __init__(self, sanctuary: SanctuaryId, called: str, *, as_json: bool) -> None:
+    def __init__(
+        self,
+        sanctuary: SanctuaryId,
+        called: str,
+        *,
+        as_json: bool,
+        followed: tuple[bytes, ...] = (),
+    ) -> None:
         self._sanctuary = sanctuary
         self._called = called
         self._as_json = as_json
+        self._followed = followed
         self._ended = asyncio.Event()
         self.viewer = Viewer()
         self.board = Board(self.viewer, sanctuary)
@@ -140,6 +150,8 @@ class Watch:
                     raise error from None
             else:
                 await visit.take_seat(self._sanctuary, speak=False)
+            if isinstance(visit, Errand):
+                self.board.followed = await visit.follow_all(self._sanctuary, self._followed)
             if seconds is not None:
                 loop.call_later(seconds, self._ended.set)
             await self._show()
@@ -185,6 +197,7 @@ def watch(
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Watch a public stage without keys.")
     ] = False,
+    follow: Followed = None,
     seconds: Annotated[
         float | None, typer.Option(help="End after so many seconds; without: at Ctrl-C.", min=0.1)
     ] = None,
@@ -193,16 +206,20 @@ def watch(
     """See a sanctuary live: the plane, who is seen at which tier, rates, gaps, delay.
 
     You join as a listener with your keys; nobody sees you. What citizens withhold is not shown and not
-    here. In a pipe: one line a second, or with --json one object.
+    here. In a room that is too full to show everybody you see those you follow. In a pipe: one line a
+    second, or with --json one object.
 
     Example: synchronia watch --sanctuary "Emotive Commons"
 
     Example: synchronia watch --sanctuary open-stage --anonymous --json --seconds 10
     """
     place = sanctuary_of(sanctuary)
+    also = followed_of(follow)
+    if anonymous and also:
+        raise typer.BadParameter("without keys nobody can be followed", param_hint="--follow")
 
     async def errand() -> None:
-        view = Watch(place, sanctuary, as_json=as_json)
+        view = Watch(place, sanctuary, as_json=as_json, followed=also)
         options: dict[str, Any] = {"viewer": view.viewer, "on_events": view.on_events}
         visit: Visit
         if anonymous:

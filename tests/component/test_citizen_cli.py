@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from shared.client.commands import Errand
+from shared.client.errand import Errand
 from shared.client.keystore import DEFAULT_NAME, Keystore
 from shared.contracts.records import Tier
 from shared.runtime.clock import monotonic_ns, wall_ms

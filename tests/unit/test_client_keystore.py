@@ -99,3 +99,16 @@ def test_keys_are_made_shown_and_carried_over_and_never_overwritten(tmp_path: Pa
 
 def test_missing_keys_are_told_with_what_to_do(tmp_path: Path) -> None:
     assert "synchronia keys new" in run("show", "--keys", str(tmp_path), status=1)
+
+
+def test_whom_one_follows_is_kept_by_city_and_never_lost_by_a_broken_file(tmp_path: Path) -> None:
+    store = Keystore(tmp_path)
+    assert store.load_followed() == {}
+    store.save_followed({b"c" * 32: (b"a" * 16, b"b" * 16), b"d" * 32: ()})
+    assert store.load_followed() == {b"c" * 32: (b"a" * 16, b"b" * 16)}
+    file = tmp_path / "citizen.following"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert store.names() == []
+    file.write_text("{")
+    with pytest.raises(KeysUnusable, match="move it away"):
+        store.load_followed()
