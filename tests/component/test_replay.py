@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "load" / "recordings"
 REAL = ROOT.parent / "shared" / "recordings" / "ceap-360vr"
 """Sixteen real people; not part of the repository (CC BY-NC), used where it lies beside it."""
+
+
+INGEST = "ingest-0"
+SAMPLES = 150
+"""So many more are on their way through the whole city at some moment: a second or a few."""
 
 
 def start(city_url: str, directory: Path, *options: str) -> subprocess.Popen[str]:
@@ -89,20 +93,20 @@ def test_withdrawals_in_turn_are_acted_recorded_and_silent(shared_city: RunningC
     )
     assert status == 0, found
     assert found["withdrawals"]["acted"]["count"] >= 2
-    assert found["withdrawals"]["last byte"]["max_ms"] < 1000
+    assert found["withdrawals"]["last byte"]["max_ms"] < 5000
     assert found["struck"] > 0
 
 
 @pytest.mark.timeout(180)
 def test_speed_and_an_early_end_keep_the_books(shared_city: RunningCity) -> None:
+    opened = shared_city.since_now(INGEST, "ingest_strands_opened_total")
     process = start(
         shared_city.url,
         SHIPPED,
         *("--json", "--speed", "8", "--loop", "--viewers", "2", "--grants", "full"),
     )
     try:
-        admitted = _admitted_since_now(shared_city)
-        wait_until("the replay has sent samples", lambda: admitted() > 300, within_s=60)
+        _wait_replaying(shared_city, opened)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
@@ -113,23 +117,21 @@ def test_speed_and_an_early_end_keep_the_books(shared_city: RunningCity) -> None
     assert found["ended_early"]
 
 
-def _metric(city: RunningCity, instance: str, name: str) -> float:
-    """The sum over a metric's labels, as the instance tells it. Raises: OSError while nobody answers."""
-    health = city.told.services[instance].health_port
-    with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+def _wait_replaying(city: RunningCity, opened: Callable[[], float]) -> None:
+    """Until everybody of the recordings has a strand, and samples flow."""
+    people = len(list(SHIPPED.glob("*.csv")))
+    wait_until("the replay's people speak", lambda: opened() >= people, within_s=60)
+    _wait_samples(city)
 
 
-def _admitted_since_now(city: RunningCity) -> Callable[[], float]:
-    """How many samples ingest has admitted since this call."""
-    first = _metric(city, "ingest-0", "ingest_samples_admitted_total")
-    return lambda: _metric(city, "ingest-0", "ingest_samples_admitted_total") - first
+def _wait_samples(city: RunningCity) -> None:
+    admitted = city.since_now(INGEST, "ingest_samples_admitted_total")
+    wait_until("samples flow", lambda: admitted() > SAMPLES, within_s=60)
 
 
 def _is_certain(city: RunningCity) -> bool:
     try:
-        return _metric(city, "fanout-0", "fanout_certain") == 1
+        return city.metric("fanout-0", "fanout_certain") == 1
     except OSError:
         return False
 
@@ -150,19 +152,18 @@ def test_sixteen_real_people_are_seen_as_each_has_granted(shared_city: RunningCi
 
 @pytest.mark.timeout(240)
 def test_a_killed_fanout_costs_only_what_is_told(city: RunningCity) -> None:
+    opened = city.since_now(INGEST, "ingest_strands_opened_total")
     process = start(
         city.url,
         SHIPPED,
         *("--json", "--speed", "2", "--loop", "--viewers", "4", "--grants", "full"),
     )
     try:
-        admitted = _admitted_since_now(city)
-        wait_until("samples flow", lambda: admitted() > 120, within_s=60)
+        _wait_replaying(city, opened)
         pid = city.kill("fanout-0")
         city.wait_successor("fanout-0", pid, within_s=30)
         wait_until("the successor delivers", lambda: _is_certain(city), within_s=60)
-        admitted = _admitted_since_now(city)
-        wait_until("samples flow again", lambda: admitted() > 120, within_s=60)
+        _wait_samples(city)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=90)
     finally:

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import pytest
 from shared.cli.running import RunningCity as Told
 from shared.cli.running import read_running
 
+SEEDS = Path(__file__).resolve().parents[2] / "seeds"
 READY_S_MAX = 90.0
 """Wide: the machine may be busy with other tests."""
 END_S_MAX = 15.0
@@ -97,6 +100,28 @@ class RunningCity:
         assert pid is not None, f"{name} does not run\n{self.story()}"
         os.kill(pid, number)
         return pid
+
+    def metric(self, instance: str, name: str) -> float:
+        """The sum over a metric's labels, as the instance tells it. Raises: OSError if none answers."""
+        url = f"http://127.0.0.1:{self.told.services[instance].health_port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        told = (line.rpartition(" ") for line in lines)
+        return sum(float(value) for label, _, value in told if label.partition("{")[0] == name)
+
+    def since_now(self, instance: str, name: str) -> Callable[[], float]:
+        """By how much a counter of this instance has risen since this call."""
+        first = self.metric(instance, name)
+        return lambda: self.metric(instance, name) - first
+
+    def wait_citizens(self) -> None:
+        """Until the scripted ones all speak: later counts are other people's."""
+        count = len(tomllib.loads((SEEDS / "citizens.toml").read_text())["citizen"])
+        wait_until(
+            "the scripted citizens speak",
+            lambda: self.metric("ingest-0", "ingest_strands_open") >= count,
+            within_s=READY_S_MAX,
+        )
 
     def wait_successor(self, name: str, pid: int, *, within_s: float) -> float:
         """Until another process than `pid` is `name`; returns the seconds that it took."""
@@ -176,6 +201,7 @@ def is_alive(pid: int) -> bool:
 @pytest.fixture
 def city(tmp_path: Path) -> Iterator[RunningCity]:
     with running_city(tmp_path / "state") as started:
+        started.wait_citizens()
         yield started
 
 
@@ -183,4 +209,5 @@ def city(tmp_path: Path) -> Iterator[RunningCity]:
 def shared_city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCity]:
     """For tests that leave the city as they found it."""
     with running_city(tmp_path_factory.mktemp("city") / "state") as started:
+        started.wait_citizens()
         yield started
