@@ -33,6 +33,7 @@ export const copy = Object.freeze({
     `More than ${limit} are here. You see the room's mood and the people you follow. This changes back below ${back}.`,
   notArrived: (seconds) => `Your last ${seconds.toFixed(1)} s have not arrived yet.`,
   withdrawn: "Withdrawn. Nobody receives anything from you.",
+  withdrawnHere: "Withdrawn from this room. Nobody here receives anything from you.",
   withdrawalSlow:
     "Not confirmed yet. We cut off the part that is late and keep trying. You are sending nothing.",
   recordedLate:

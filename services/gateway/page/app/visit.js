@@ -399,7 +399,7 @@ export class Visit {
   }
 
   #acted(withdrawal) {
-    if (withdrawal === this.desk.withdrawal) this.says.answer(copy.withdrawn);
+    this.says.answer(withdrawal === this.desk.withdrawal ? copy.withdrawn : copy.withdrawnHere);
     this.notices.drop("withdrawal late");
     this.alarm = "";
   }

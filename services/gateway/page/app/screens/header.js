@@ -4,11 +4,9 @@ import { byId, make, rebuild, setAttribute, setText } from "../dom.js";
 import { secondsOf } from "../link.js";
 import { clockSeconds } from "../times.js";
 
-const KINDS = { commons: "commons", circle: "circle", stage: "stage" };
-
 /** "commons · open" */
 export function kindWords({ kind, setting }) {
-  return [KINDS[kind] ?? kind, setting].filter(Boolean).join(" · ");
+  return [kind, setting].filter(Boolean).join(" · ");
 }
 
 /** @param {{title: string, subtitle: string, link: import("../link.js").Link, nowMs: number}} of */

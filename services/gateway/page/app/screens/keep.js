@@ -26,7 +26,7 @@ const below = (count) => Math.floor((crypto.getRandomValues(new Uint32Array(1))[
  */
 export function drawKeep(box, { store, onLater, onKept }) {
   const lead = [
-    make("h2", { id: "keep-h" }, "Keep your name"),
+    make("h2", onLater === null ? null : { id: "keep-h" }, "Keep your name"), // the card's own name
     make("p", null, "24 words. Whoever has them can become you."),
     store.isPersistent ? null : make("p", null, copy.keysMayBeLost),
   ];

@@ -43,10 +43,21 @@ export function drawKeys(body, { store, visit, onForget }) {
       words,
       make("section", { "aria-label": "Reading aloud" },
         make("label", { className: "field" }, "How often this page may speak to a screen reader", often)),
-      make("section", { "aria-label": "Forget" },
-        make("p", { className: "small" },
-          "Forgetting removes your keys from this browser. Without your 24 words nobody, not even you, can be this person again."),
-        button("Forget my keys here", onForget, { className: "stop" })),
+      forgetting(onForget),
     ];
   });
+}
+
+/** Two presses, since nothing brings keys back but the words. */
+function forgetting(onForget) {
+  const box = make("section", { "aria-label": "Forget" },
+    make("p", { className: "small" },
+      "Forgetting removes your keys from this browser. Without your 24 words nobody, not even you, can be this person again."));
+  const first = button("Forget my keys here", () => {
+    const second = button("Forget them now", onForget, { className: "stop" });
+    first.replaceWith(second);
+    second.focus();
+  }, { className: "plain" });
+  box.append(first);
+  return box;
 }

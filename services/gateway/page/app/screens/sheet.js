@@ -2,6 +2,13 @@
 
 import { byId, setText } from "../dom.js";
 
+const phone = matchMedia("(max-width: 699px)");
+
+/** On a phone the sheet lies over everything but the foot: what is under it takes no focus. */
+function cover(isCovered) {
+  for (const part of document.querySelectorAll("header, nav, main, aside")) part.inert = isCovered;
+}
+
 export class Sheet {
   #opener = null;
   #draw = null;
@@ -31,6 +38,7 @@ export class Sheet {
     delete body.dataset.shows;
     body.replaceChildren();
     byId("sheet").hidden = false;
+    cover(phone.matches);
     byId("sheet").scrollTop = 0;
     draw(body);
     byId("sheet-h").focus({ preventScroll: true });
@@ -44,6 +52,7 @@ export class Sheet {
   close() {
     if (!this.isOpen) return;
     byId("sheet").hidden = true;
+    cover(false);
     this.#close();
     const opener = this.#opener;
     if (opener?.isConnected) opener.focus({ preventScroll: true });
