@@ -336,6 +336,18 @@ def test_a_strand_the_city_forgot_is_replaced() -> None:
         assert of(stage.events, Interrupted)[0].strand == strand
 
 
+def test_a_policy_whose_announcement_was_lost_is_learned_by_joining_again() -> None:
+    stage = Stage()
+    stage.speak()
+    sent = stage.say(Challenge(PLACE, b"2" * 16, True, stage.ms))
+    refused = RefusedMessage(one(sent, Open).ref, "wrong policy", "another is current", stage.ms)
+    again = one(stage.say(refused) + stage.wait(300), Join)
+    policy = encode(msgspec.structs.replace(POLICY, capacity=POLICY.capacity + 1))
+    sent = stage.say(Joined(again.ref, PLACE, policy, sha256(policy))) + stage.wait(300)
+    opening = decode_canonical(one(sent, Open).record.payload, Opening)
+    assert opening.policy_hash == sha256(policy)
+
+
 def test_refused_numbers_are_counted_by_name_and_skew_corrects_the_clock() -> None:
     stage = Stage()
     strand = stage.speak()
