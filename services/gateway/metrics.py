@@ -83,6 +83,12 @@ class GatewayMetrics(Collector):
             for key in sorted(counts):
                 family.add_metric([key], counts[key])
             yield family
+        rungs = GaugeMetricFamily(
+            "gateway_viewers_on_rung", "Viewers who cannot keep up, by rung.", labels=["rung"]
+        )
+        for rung, viewers in core.egress.rungs().items():
+            rungs.add_metric([rung], viewers)
+        yield rungs
         yield from self._silences()
 
     def _silences(self) -> Iterator[Metric]:

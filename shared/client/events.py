@@ -11,6 +11,7 @@ from shared.contracts.client import (
     Gap,
     PolicyChanged,
     Released,
+    Rung,
     SampleShown,
     SealShown,
     Skipped,
@@ -132,6 +133,7 @@ ViewerMessage = (
     | Gap
     | Closeness
     | PolicyChanged
+    | Rung
 )
 Event = (
     SessionReady

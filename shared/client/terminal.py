@@ -39,6 +39,7 @@ from shared.contracts.client import (
     Closeness,
     Coarse,
     Gap,
+    Rung,
     SampleShown,
     SealShown,
     Skipped,
@@ -255,6 +256,8 @@ class Terminal:
                 self._print(self._who(event.strand), f"ended: {event.reason}", "dim")
             case Gap():
                 self._print("room", "something was missed here", "yellow")
+            case Rung():
+                self._print("you", f"as fast as you read: {event.rung}", "yellow")
             case Closeness():
                 text = "everybody sees everybody" if event.close else "too many to see everybody"
                 self._print("room", text, "dim")

@@ -429,6 +429,14 @@ class Closeness(_Message, frozen=True, tag="closeness"):
     close: bool
 
 
+class Rung(_Message, frozen=True, tag="rung"):
+    """How much this session is written, as it keeps up: `every` message, the `newest` sample of each
+    citizen (the numbers left out are `skipped`, `conflated`), or, of what others feel, only the `field`.
+    """
+
+    rung: str
+
+
 class PolicyChanged(_Message, frozen=True, tag="policy"):
     """The room's rules changed; its strands were interrupted."""
 
@@ -468,4 +476,5 @@ ServerMessage = (
     | Gap
     | Closeness
     | PolicyChanged
+    | Rung
 )

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from services.gateway.core.effects import Write, WriteMany
 from services.gateway.core.form import EventSnapshot, Form, Told, payload_of
+from services.gateway.core.ladder import FALL_BYTES, Climber, Rung, conflate
 from services.gateway.core.owed import (
     AnyOwed,
     AudienceQueue,
@@ -25,19 +26,23 @@ from services.gateway.core.owed import (
     Handing,
     Owed,
     OwedEvents,
+    OwedRung,
     OwedSnapshot,
     Round,
     Viewer,
     followers_key,
     is_followers,
+    is_notice,
     members_key,
     public_key,
     session_key,
     whose,
 )
 from services.gateway.core.silence import Silences
+from shared.codec import encode
+from shared.contracts.client import Rung as RungTold
 from shared.contracts.fanout import AudienceKey, DenyPair, Segment
-from shared.identifiers import SessionId, slot_of
+from shared.identifiers import MonotonicNs, SessionId, slot_of
 
 OWN_WRITE_BYTES = 16_384
 """At most so much is written to one viewer before it is asked whether it still keeps up: as much as
@@ -53,6 +58,9 @@ class Egress:
 
     def __init__(self, *, backlog_bytes_max: int, silences: Silences | None = None) -> None:
         self._backlog_bytes_max = backlog_bytes_max
+        self._fall_bytes = min(FALL_BYTES, backlog_bytes_max // 2)
+        self._climbers: dict[SessionId, Climber] = {}
+        """Viewers who could not keep up lately."""
         self._silences = silences or Silences()
         self._viewers: dict[SessionId, Viewer] = {}
         self._audiences: dict[AudienceKey, AudienceQueue] = {}
@@ -106,6 +114,7 @@ class Egress:
             self._remove(viewer, key)
         viewer.owed.clear()
         self._busy.pop(session, None)
+        self._climbers.pop(session, None)
         self.too_slow.pop(session, None)
         if self._silences.is_open and viewer.left:
             self._silences.go_out(viewer.left)  # how much of it, nobody knows
@@ -450,8 +459,81 @@ class Egress:
         viewer.owed.append(owed)
         viewer.owed_bytes += owed.byte_count
         self._busy[viewer.session] = viewer
-        if viewer.is_paused and viewer.owed_bytes > self._backlog_bytes_max:
+        if viewer.owed_bytes > self._fall_bytes and (
+            viewer.is_paused or self._is_held_back(viewer)
+        ):
+            self._too_much(viewer)
+
+    # ── the ladder ───────────────────────────────────────────────────────────────────────────────
+
+    def _too_much(self, viewer: Viewer) -> None:
+        """Conflate what waits, and close who has too much all the same. An event stream is not conflated:
+        its ids name what was written.
+        """
+        climber = self._climbers.get(viewer.session)
+        if viewer.form is not Form.EVENTS and (
+            climber is None or viewer.owed_bytes > climber.conflate_at
+        ):
+            if climber is None:
+                climber = self._climbers[viewer.session] = Climber(self._fall_bytes)
+            self._conflate(viewer)
+            if climber.conflated(viewer.owed_bytes):
+                self._tell_rung(viewer, climber.rung)
+        if viewer.owed_bytes > self._backlog_bytes_max:
             self.too_slow[viewer.session] = None
+
+    def _conflate(self, viewer: Viewer) -> None:
+        viewer.owed = deque(conflate(viewer.owed))
+        viewer.owed_bytes = sum(owed.byte_count for owed in viewer.owed)
+
+    def _tell_rung(self, viewer: Viewer, rung: Rung) -> None:
+        """Ahead of what waits, behind the rungs that it has not heard of yet; never conflated."""
+        told = OwedRung(encode(RungTold(rung.name.lower())))
+        unheard = sum(isinstance(owed, OwedRung) for owed in viewer.owed)
+        viewer.owed.insert(unheard, told)
+        viewer.owed_bytes += told.byte_count
+        self._busy[viewer.session] = viewer
+
+    def climb(self, now_ns: MonotonicNs) -> None:
+        """Look after those who could not keep up; called a few times a second."""
+        for session, viewer in self._busy.items():
+            is_socket = viewer.form is not Form.EVENTS
+            if viewer.is_paused and is_socket and session not in self._climbers:
+                self._climbers[session] = Climber(self._fall_bytes)
+        for session, climber in list(self._climbers.items()):
+            viewer = self._viewers[session]
+            is_idle = not self._is_writable(viewer)
+            rung = climber.look(now_ns, is_paused=viewer.is_paused, is_idle=is_idle)
+            if rung is Rung.NEWEST:  # up again: what was held back goes out
+                self._conflate(viewer)
+            if rung is not None:
+                self._tell_rung(viewer, rung)
+            if climber.is_hopeless(now_ns):
+                self.too_slow[session] = None
+            elif climber.is_forgiven and not viewer.is_paused:
+                del self._climbers[session]
+
+    def is_slow(self, session: SessionId) -> bool:
+        """Whether what it says may be late for what waits ahead of it."""
+        return session in self._climbers
+
+    def rungs(self) -> dict[str, int]:
+        """How many viewers stand on each rung below the first."""
+        counts = {rung.name.lower(): 0 for rung in Rung if rung}
+        for climber in self._climbers.values():
+            if climber.rung:
+                counts[climber.rung.name.lower()] += 1
+        return counts
+
+    def _is_writable(self, viewer: Viewer) -> bool:
+        """Whether something of its own may go out to it now."""
+        if viewer.is_paused or not viewer.owed:
+            return False
+        return not self._is_held_back(viewer) or any(map(is_notice, viewer.owed))
+
+    def _is_held_back(self, viewer: Viewer) -> bool:
+        climber = self._climbers.get(viewer.session) if self._climbers else None
+        return climber is not None and climber.rung is Rung.FIELD
 
     def _keep(self, viewer: Viewer, is_kept: Callable[[AnyOwed], bool]) -> None:
         """Drop from the viewer's own queue what the test does not keep."""
@@ -464,7 +546,7 @@ class Egress:
             self._settle(viewer)
 
     def _settle(self, viewer: Viewer) -> None:
-        if not viewer.owed and not viewer.is_paused:
+        if not viewer.owed and not viewer.is_paused and not self._is_held_back(viewer):
             self._busy.pop(viewer.session, None)
 
     def _catch_up(self, viewer: Viewer, audience: AudienceQueue) -> None:
@@ -519,7 +601,7 @@ class Egress:
             self._dirty
             or self._rounds
             or self._own
-            or any(v.owed and not v.is_paused for v in self._busy.values())
+            or any(map(self._is_writable, self._busy.values()))
         )
 
     def _begin(self) -> None:
@@ -546,7 +628,7 @@ class Egress:
                     self._rounds.append(
                         Round(audience, chunks, group[start:] + group[:start], form=form)
                     )
-        self._own = [viewer for viewer in self._busy.values() if viewer.owed]
+        self._own = [viewer for viewer in self._busy.values() if self._is_writable(viewer)]
 
     def _followers_of_several(self, audiences: Iterable[AudienceQueue]) -> dict[SessionId, Viewer]:
         """Who follows several of those that have something to say: a copy of its own, in one write, costs
@@ -587,13 +669,13 @@ class Egress:
         writes = 0
         while self._own and writes < writes_max:
             viewer = self._own.pop()
-            while viewer.owed and not viewer.is_paused and writes < writes_max:
+            while self._is_writable(viewer) and writes < writes_max:
                 taken = self._next_own(viewer)
                 self._hand(taken)
                 yield self._own_write(viewer, taken)
                 self._handing = None
                 writes += 1
-            if viewer.owed and not viewer.is_paused:
+            if self._is_writable(viewer):
                 self._own.append(viewer)
             self._settle(viewer)
         while self._rounds and not self._own and writes < writes_max:
@@ -635,6 +717,11 @@ class Egress:
         """Take what the viewer's next own write holds out of its queue."""
         taken: list[AnyOwed] = []
         byte_count = 0
+        if self._is_held_back(viewer):
+            taken = [owed for owed in viewer.owed if is_notice(owed)]
+            viewer.owed = deque(owed for owed in viewer.owed if not is_notice(owed))
+            viewer.owed_bytes = sum(owed.byte_count for owed in viewer.owed)
+            return taken
         while viewer.owed:
             owed = viewer.owed[0]
             if taken and byte_count + owed.byte_count > OWN_WRITE_BYTES:

@@ -239,6 +239,7 @@ class Gateway:
             self._beat_at_ns = MonotonicNs(now_ns + BEAT_EVERY_NS)
             effects.append(self._control.beat())
             self.silences.tick(now_ns)
+            self._egress.climb(now_ns)
         effects.extend(self._end_strikes(now_ns))
         if self.city is None and now_ns >= self._city_ask_at_ns:
             self._city_ask_at_ns = MonotonicNs(now_ns + CITY_ASK_EVERY_NS)

@@ -64,6 +64,12 @@ class Owed:
         return [self.message]
 
 
+class OwedRung(Owed):
+    """A word about how much the viewer is written from here on."""
+
+    __slots__ = ()
+
+
 class OwedSnapshot:
     """A snapshot owed to one viewer, whole or not at all: its `count` is told as it is written, of
     what strikes have left in it by then.
@@ -256,6 +262,11 @@ class Round:
         if self.form is Form.EVENTS:
             return [_event_in(part) for part in parts]
         return [part.message for part in parts]
+
+
+def is_notice(owed: AnyOwed) -> bool:
+    """Whether it is nobody's data: an answer, a strike, a word about the room."""
+    return isinstance(owed, Owed) and owed.citizen is None
 
 
 Handing = Round | list[AnyOwed]

@@ -11,7 +11,7 @@ export function golden(name) {
 
 const camel = (name) => name.replaceAll(/_(.)/g, (_, sign) => sign.toUpperCase());
 const TEXT = new Set([
-  "type", "gateway", "origin", "name", "reason", "meaning", "note", "jwt", "what",
+  "type", "gateway", "origin", "name", "reason", "meaning", "note", "jwt", "what", "rung",
 ]);
 
 /** Hexadecimal becomes bytes, but in fields that are text. */

@@ -40,6 +40,7 @@ const SERVER = {
   struck: ["sanctuary", "citizen", "pseudonym"],
   gap: ["sanctuary"],
   closeness: ["sanctuary", "close"],
+  rung: ["rung"],
   policy: ["sanctuary", "policy", "policyHash"],
 };
 
@@ -53,7 +54,7 @@ const NUMBERS = new Set([
 ]);
 const NIL_OR_NUMBER = new Set(["ref", "total", "unsealedFrom", "cell"]);
 const FLAGS = new Set(["reopen", "recovered", "close"]);
-const TEXTS = new Set(["origin", "gateway", "reason", "meaning"]);
+const TEXTS = new Set(["origin", "gateway", "reason", "meaning", "rung"]);
 const SIGNED = new Set(["opening", "seal", "record"]);
 const OPTIONAL = new Set(["citizen", "pseudonym", "body", "seal"]);
 

@@ -9,7 +9,7 @@ import { judgeSeal, StrandView } from "./strand_view.js";
 /** Messages that are a viewer's; all others are the session's. */
 export const SEEN = new Set([
   "snapshot", "strand", "sample", "sealed window", "skipped", "ended", "released", "coarse",
-  "struck", "gap", "closeness", "policy",
+  "struck", "gap", "closeness", "policy", "rung",
 ]);
 /** How long an ended strand is kept for its key to be released: a minute after the end, and slack. */
 const ENDED_KEPT_MS = 120_000;
@@ -139,6 +139,8 @@ export class Viewer {
       const policy = readPolicy(message.policy);
       this.room(message.sanctuary).policy = policy;
       this.#tell("policy", { sanctuary: hex(message.sanctuary), policy });
+    } else if (type === "rung") {
+      this.#tell("rung", { rung: message.rung });
     } else {
       const strand = this.#strands.get(hex(message.strand));
       if (strand !== undefined) this.#ofStrand(strand, message, nowMs); // else it was struck

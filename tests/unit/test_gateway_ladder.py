@@ -1,0 +1,390 @@
+"""The ladder: what is left out is announced, what stays keeps its order, and everybody climbs back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.core import egress as egress_module
+from services.gateway.core.egress import Egress
+from services.gateway.core.form import Form
+from services.gateway.core.ladder import (
+    CALM_NS_MAX,
+    CALM_NS_MIN,
+    HOPELESS_NS,
+    STUCK_NS,
+    Climber,
+    Rung,
+    conflate,
+)
+from services.gateway.core.owed import AnyOwed, Owed, OwedSnapshot, members_key
+from shared.codec import encode
+from shared.contracts import (
+    Coarse,
+    SampleShown,
+    SealShown,
+    Segment,
+    ServerMessage,
+    Signed,
+    Skipped,
+    StrandEnded,
+    Struck,
+)
+from shared.contracts import Rung as RungTold
+from shared.identifiers import MonotonicNs, SessionId
+
+ROOM = b"r" * 16
+KEY = members_key(ROOM)
+SLOT = 5
+CITIZENS = (b"a" * 16, b"b" * 16)
+STRANDS = {citizen: citizen * 2 for citizen in CITIZENS}
+S = 1_000_000_000
+SESSION = SessionId(b"v" * 16)
+
+
+def owed(message: msgspec.Struct, citizen: bytes | None) -> Owed:
+    return Owed(encode(message), audience=KEY, slot=SLOT, citizen=citizen)
+
+
+def sample(citizen: bytes, seq: int) -> Owed:
+    return owed(SampleShown(STRANDS[citizen], encode([seq, bytes(40)])), citizen)
+
+
+def seal(citizen: bytes, number: int) -> Owed:
+    record = Signed(number.to_bytes(4, "big"), bytes(64))
+    return owed(SealShown(STRANDS[citizen], record), citizen)
+
+
+def skipped(citizen: bytes, first: int, last: int, reason: str = "lost") -> Owed:
+    return owed(Skipped(STRANDS[citizen], first, last, reason), citizen)
+
+
+def coarse(citizen: bytes, tick: int, cell: int | None) -> Owed:
+    return owed(Coarse(ROOM, 70_000 + tick, citizen[:8], cell), citizen)
+
+
+def read(queue: list[AnyOwed]) -> list[Any]:
+    messages = []
+    for each in queue:
+        raw = each.messages()[0]
+        messages.append(msgspec.msgpack.decode(raw, type=ServerMessage))
+    return messages
+
+
+def told(queue: list[AnyOwed]) -> list[Any]:
+    """In short: a sample's number, a run of skipped ones, or the message's name."""
+    short: list[Any] = []
+    for message in read(queue):
+        match message:
+            case SampleShown():
+                short.append(msgspec.msgpack.decode(message.body)[0])
+            case Skipped():
+                short.append((message.first, message.last, message.reason))
+            case _:
+                short.append(type(message).__name__)
+    return short
+
+
+# ── conflation ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_newest_sample_stays_and_the_others_are_announced_ahead_of_it() -> None:
+    a, b = CITIZENS
+    queue = [sample(a, 3), sample(b, 0), sample(a, 4), sample(a, 5)]
+    assert told(conflate(queue)) == [0, (3, 4, "conflated"), 5]
+
+
+def test_what_was_skipped_already_is_told_with_it() -> None:
+    a = CITIZENS[0]
+    assert told(conflate([skipped(a, 1, 2), sample(a, 3), sample(a, 4)])) == [
+        (1, 3, "conflated"),
+        4,
+    ]
+    assert told(conflate([skipped(a, 1, 2), sample(a, 3)])) == [(1, 2, "lost"), 3]
+    assert told(conflate([sample(a, 1), skipped(a, 2, 3), skipped(a, 4, 9)])) == [
+        1,
+        (2, 9, "lost"),
+    ]
+    assert told(conflate([sample(a, 1), skipped(a, 5, 6), sample(a, 7)])) == [
+        (1, 1, "conflated"),
+        (5, 6, "lost"),
+        7,
+    ]
+
+
+def test_of_seals_and_cells_the_newest_stays() -> None:
+    a, b = CITIZENS
+    queue = [seal(a, 0), coarse(b, 0, 3), sample(a, 1), seal(a, 1), coarse(b, 1, 4), seal(b, 0)]
+    kept = read(conflate(queue))
+    assert [type(message).__name__ for message in kept] == [
+        "SampleShown",
+        "SealShown",
+        "Coarse",
+        "SealShown",
+    ]
+    assert kept[1].record.payload == (1).to_bytes(4, "big")
+    assert kept[2].cell == 4
+
+
+def test_nothing_is_taken_together_across_an_end_or_a_snapshot() -> None:
+    a = CITIZENS[0]
+    end = owed(StrandEnded(STRANDS[a], "left", None, None), a)
+    queue: list[AnyOwed] = [sample(a, 0), sample(a, 1), end, sample(a, 2), sample(a, 3)]
+    assert told(conflate(queue)) == [
+        (0, 0, "conflated"),
+        1,
+        "StrandEnded",
+        (2, 2, "conflated"),
+        3,
+    ]
+    snapshot = OwedSnapshot((), audience=KEY, slot=SLOT, sanctuary=ROOM, recovered=False)
+    assert told(conflate([sample(a, 0), snapshot, sample(a, 1)])) == [0, "Snapshot", 1]
+
+
+def test_strikes_notices_and_answers_are_never_conflated() -> None:
+    a = CITIZENS[0]
+    notices = [owed(Struck(ROOM, a, None), None), owed(Struck(ROOM, None, b"p" * 8), None)]
+    queue = [notices[0], sample(a, 0), notices[1], sample(a, 1), notices[0]]
+    assert [each for each in conflate(queue) if each in notices] == [
+        notices[0],
+        notices[1],
+        notices[0],
+    ]
+
+
+def test_what_cannot_be_read_stays() -> None:
+    a = CITIZENS[0]
+    strange = Owed(b"\xc1", audience=KEY, slot=SLOT, citizen=a)
+    broken = owed(SampleShown(STRANDS[a], b"\xc1"), a)
+    assert conflate([strange, broken, strange]) == [strange, broken, strange]
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> list[Owed]:
+    """What a strand may bring: numbers in order, each once, by sample or skipped."""
+    queue: list[Owed] = []
+    next_seq = dict.fromkeys(CITIZENS, 0)
+    for _ in range(draw(st.integers(0, 30))):
+        citizen = draw(st.sampled_from(CITIZENS))
+        kind = draw(st.sampled_from(["sample", "sample", "skipped", "seal", "coarse", "notice"]))
+        first = next_seq[citizen]
+        match kind:
+            case "sample":
+                queue.append(sample(citizen, first))
+                next_seq[citizen] = first + 1
+            case "skipped":
+                last = first + draw(st.integers(0, 3))
+                queue.append(skipped(citizen, first, last))
+                next_seq[citizen] = last + 1
+            case "seal":
+                queue.append(seal(citizen, first))
+            case "coarse":
+                queue.append(coarse(citizen, len(queue), 1))
+            case _:
+                queue.append(owed(Struck(ROOM, citizen, None), None))
+    return queue
+
+
+def numbers(queue: list[AnyOwed], citizen: bytes) -> Iterator[int]:
+    for message in read(queue):
+        if isinstance(message, SampleShown) and message.strand == STRANDS[citizen]:
+            yield msgspec.msgpack.decode(message.body)[0]
+        elif isinstance(message, Skipped) and message.strand == STRANDS[citizen]:
+            yield from range(message.first, message.last + 1)
+
+
+@given(queues(), st.integers(0, 30))
+def test_every_number_is_told_once_and_in_order_however_often_one_conflates(
+    queue: list[Owed], cut: int
+) -> None:
+    """Delivered + skipped = sent, to the viewer who was conflated in the middle and again too."""
+    once = conflate(queue)
+    twice = conflate([*conflate(queue[:cut]), *queue[cut:]])
+    for citizen in CITIZENS:
+        expected = list(numbers([*queue], citizen))
+        assert list(numbers(once, citizen)) == expected
+        assert list(numbers(twice, citizen)) == expected
+    assert conflate(once) == once or read(conflate(once)) == read(once)
+    for kept in (once, twice):
+        assert all(each.citizen is None or each.audience == KEY for each in kept)  # type: ignore[union-attr]
+        shown = [message for message in read(kept) if isinstance(message, SampleShown)]
+        assert len(shown) <= len(CITIZENS)
+    newest = {m.strand: m.body for m in read([*queue]) if isinstance(m, SampleShown)}
+    assert {m.strand: m.body for m in read(once) if isinstance(m, SampleShown)} == newest
+
+
+# ── rungs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def looked(climber: Climber, at_s: float, **state: bool) -> Rung | None:
+    return climber.look(MonotonicNs(int(at_s * S)), **({"is_idle": False} | state))
+
+
+def test_who_falls_and_is_stuck_falls_on_then_climbs_back() -> None:
+    climber = Climber(1000)
+    assert climber.conflated(300)
+    assert not climber.conflated(800)
+    assert climber.conflate_at == 1600
+    assert looked(climber, 1, is_paused=True) is None
+    assert looked(climber, 1 + STUCK_NS / S, is_paused=True) is Rung.FIELD
+    assert looked(climber, 50, is_paused=False, is_idle=True) is None
+    wait_s = 4 * CALM_NS_MIN / S  # doubled by each fall
+    assert looked(climber, 49 + wait_s, is_paused=False, is_idle=True) is None
+    assert looked(climber, 50 + wait_s, is_paused=False, is_idle=True) is Rung.NEWEST
+    assert looked(climber, 51 + wait_s, is_paused=False, is_idle=False) is None
+    assert looked(climber, 52 + wait_s, is_paused=False, is_idle=True) is None
+    assert looked(climber, 52 + 2 * wait_s, is_paused=False, is_idle=True) is Rung.EVERY
+    assert not climber.is_forgiven
+    looked(climber, 52 + 2 * wait_s + CALM_NS_MAX / S, is_paused=False, is_idle=True)
+    assert climber.is_forgiven
+
+
+def test_who_takes_nothing_for_long_is_hopeless_and_who_takes_something_is_not() -> None:
+    climber = Climber(1000)
+    looked(climber, 0, is_paused=True)
+    looked(climber, 100, is_paused=True)
+    assert not climber.is_hopeless(MonotonicNs(HOPELESS_NS - 1))
+    assert climber.is_hopeless(MonotonicNs(HOPELESS_NS))
+    looked(climber, 121, is_paused=False)
+    assert not climber.is_hopeless(MonotonicNs(HOPELESS_NS * 2))
+
+
+# ── in the queues ────────────────────────────────────────────────────────────────────────────────
+
+
+class Room:
+    """One viewer of the room, and a bystander."""
+
+    def __init__(self, *, form: Form = Form.MESSAGEPACK, backlog_bytes_max: int = 8000) -> None:
+        self.egress = Egress(backlog_bytes_max=backlog_bytes_max)
+        self.now_s = 0.0
+        self.seq = dict.fromkeys(CITIZENS, 0)
+        self.written: dict[SessionId, list[Any]] = {SESSION: [], SessionId(b"o" * 16): []}
+        for session, its_form in ((SESSION, form), (SessionId(b"o" * 16), Form.MESSAGEPACK)):
+            self.egress.add_viewer(session, form=its_form)
+            self.egress.enter(session, KEY, SLOT, (), recovered=False)
+        self.sweep()
+        self.written[SESSION].clear()
+
+    def sweep(self) -> None:
+        while self.egress.wants_flush:
+            for effect in self.egress.sweep(2**31):
+                if effect.form is Form.EVENTS:
+                    continue
+                messages = msgspec.msgpack.decode(effect.payload, type=list[ServerMessage])
+                sessions = getattr(effect, "sessions", None) or [effect.session]  # type: ignore[union-attr]
+                for session in sessions:
+                    self.written[session] += messages
+
+    def say(self, count: int) -> None:
+        for _ in range(count):
+            for citizen in CITIZENS:
+                part = sample(citizen, self.seq[citizen])
+                self.seq[citizen] += 1
+                self.egress.deliver(KEY, SLOT, [Segment(citizen, part.message)], ())
+            self.sweep()
+
+    def strike(self, citizen: bytes) -> None:
+        notice = encode(Struck(ROOM, citizen, None))
+        self.egress.strike(citizen, KEY, SLOT, None, notice)
+        self.sweep()
+
+    def wait(self, seconds: float) -> None:
+        until = self.now_s + seconds
+        while self.now_s < until:
+            self.now_s += 0.25
+            self.egress.climb(MonotonicNs(int(self.now_s * S)))
+            self.sweep()
+
+    def rungs(self) -> list[str]:
+        return [message.rung for message in self.written[SESSION] if isinstance(message, RungTold)]
+
+    def shown(self) -> list[int]:
+        return [
+            msgspec.msgpack.decode(message.body)[0]
+            for message in self.written[SESSION]
+            if isinstance(message, SampleShown) and message.strand == STRANDS[CITIZENS[0]]
+        ]
+
+
+def test_a_slow_viewer_walks_down_and_up_and_every_number_is_accounted_for() -> None:
+    room = Room()
+    room.say(2)
+    room.egress.pause(SESSION)
+    room.say(200)
+    assert room.egress.backlog_bytes() < 8000
+    assert not room.egress.too_slow
+    room.wait(STUCK_NS / S + 1)
+    room.egress.resume(SESSION)
+    room.wait(1)
+    assert room.rungs() == ["newest", "field"]
+    room.say(50)
+    assert room.shown() == [0, 1]
+    room.strike(CITIZENS[1])
+    assert any(isinstance(message, Struck) for message in room.written[SESSION])
+    room.wait(10)
+    assert room.rungs()[2:] == ["newest", "every"]
+    assert room.shown() == [0, 1, 251]
+    room.say(1)
+    assert room.shown()[-1] == 252
+    messages = room.written[SESSION]
+    told_numbers: list[int] = []
+    for message in messages:
+        if isinstance(message, SampleShown) and message.strand == STRANDS[CITIZENS[0]]:
+            told_numbers.append(msgspec.msgpack.decode(message.body)[0])
+        elif isinstance(message, Skipped) and message.strand == STRANDS[CITIZENS[0]]:
+            told_numbers += range(message.first, message.last + 1)
+    assert told_numbers == list(range(253))
+    bystander = room.written[SessionId(b"o" * 16)]
+    assert sum(isinstance(message, SampleShown) for message in bystander) == 2 * 253
+
+
+def test_nobody_who_was_struck_is_in_what_was_conflated() -> None:
+    room = Room()
+    room.egress.pause(SESSION)
+    room.say(200)
+    room.strike(CITIZENS[0])
+    room.wait(STUCK_NS / S + 1)
+    room.egress.resume(SESSION)
+    room.wait(20)
+    assert room.shown() == []
+    assert not [
+        message
+        for message in room.written[SESSION]
+        if isinstance(message, Skipped) and message.strand == STRANDS[CITIZENS[0]]
+    ]
+
+
+def test_who_takes_nothing_at_all_is_closed() -> None:
+    room = Room()
+    room.egress.pause(SESSION)
+    room.say(5)
+    room.wait(HOPELESS_NS / S - 1)
+    assert not room.egress.too_slow
+    room.wait(2)
+    assert list(room.egress.too_slow) == [SESSION]
+
+
+def test_an_event_stream_is_not_conflated_but_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress_module, "conflate", lambda _: pytest.fail("conflated"))
+    room = Room(form=Form.EVENTS)
+    room.egress.pause(SESSION)
+    room.say(300)
+    assert room.egress.rungs() == {"newest": 0, "field": 0}
+
+
+def test_viewers_are_counted_by_rung() -> None:
+    room = Room()
+    room.egress.pause(SESSION)
+    room.say(200)
+    assert room.egress.is_slow(SESSION)
+    assert room.egress.rungs() == {"newest": 1, "field": 0}
+    room.wait(STUCK_NS / S + 1)
+    assert room.egress.rungs() == {"newest": 0, "field": 1}
+    room.egress.drop_viewer(SESSION)
+    assert room.egress.rungs() == {"newest": 0, "field": 0}
