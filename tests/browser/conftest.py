@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from shared.subjects import SERVICES
 from tests.browser.steps import go
 from tests.support.city import RunningCity, running_city
-from tests.support.visitor import Visit, Visitor, launch
+from tests.support.visitor import ANSWER_MS_MAX, Visit, Visitor, launch
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=ANSWER_MS_MAX)
     with sync_playwright() as playwright:
         browser = launch(playwright)
         yield browser

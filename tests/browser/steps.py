@@ -90,10 +90,12 @@ def place(page: Page, valence: float, arousal: float) -> tuple[float, float]:
 
 
 def touch(page: Page, valence: float, arousal: float) -> None:
-    """A finger on the plane, there and up again."""
-    page.mouse.move(*place(page, valence, arousal))
-    page.mouse.down()
-    page.mouse.up()
+    """A finger on the plane, there and up again; once more if a notice moved the plane meanwhile."""
+    where = None
+    while where != (where := place(page, valence, arousal)):
+        page.mouse.move(*where)
+        page.mouse.down()
+        page.mouse.up()
 
 
 def go(page: Page) -> None:

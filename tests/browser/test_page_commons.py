@@ -168,3 +168,29 @@ def test_a_withdrawal_strikes_at_once_and_the_other_sees_nobody(
     sheet.get_by_role("button", name="Close", exact=True).click()
     here.get_by_role("button", name="Start speaking").click()
     expect(person(there, "Zoë")).to_contain_text("unpleasant, lively")
+
+
+def test_who_is_excepted_sees_nobody_and_others_see_on(
+    quiet_city: RunningCity, visit: Visit
+) -> None:
+    """Denied looks as absent does, to the one who is denied."""
+    denied, other, speaker = (visit(quiet_city.url) for _ in range(3))
+    there, elsewhere, here = enter(denied), enter(other), enter(speaker)
+    absent = seen(there).aria_snapshot()
+    for page, name in ((there, "Bo Denied"), (here, "Zoë")):
+        allow(page, "in full", name=name)
+        touch(page, 0.5, 0.5)
+    expect(person(there, "Zoë")).to_contain_text("pleasant, lively")
+    expect(person(elsewhere, "Zoë")).to_contain_text("pleasant, lively")
+    person(here, "Bo Denied").get_by_role("button").click()
+    sheet = here.get_by_role("dialog", name="Bo Denied")
+    sheet.get_by_role("button", name="nothing", exact=True).click()
+    expect(person(there, "Zoë")).to_have_count(0, timeout=STRUCK_MS_MAX)
+    expect(seen(there).get_by_text(NOBODY)).to_be_visible()
+    assert seen(there).aria_snapshot() == absent
+    expect(person(elsewhere, "Zoë")).to_contain_text("pleasant, lively")
+    expect(sheet.get_by_text(re.compile("^recorded after"))).to_be_visible()
+    sheet.get_by_role("button", name="Close", exact=True).click()
+    touch(here, -0.5, -0.5)
+    expect(person(elsewhere, "Zoë")).to_contain_text("unpleasant, calm")
+    expect(person(there, "Zoë")).to_have_count(0)

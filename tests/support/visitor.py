@@ -33,7 +33,7 @@ CITY_HOST = "city.test"
 """This machine under a name that no browser trusts: no https, so no WebCrypto."""
 PHONE = (360, 640)
 WIDE = (1280, 800)
-ANSWER_MS_MAX = 10_000
+ANSWER_MS_MAX = 15_000
 """How long the page may take for anything that a test waits for; wide, the machine may be busy."""
 OWN_CLOSE = "WebSocket is closed before the connection is established"
 """Chromium's word on a page that has changed its mind; nothing is wrong."""
