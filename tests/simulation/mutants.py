@@ -103,11 +103,11 @@ def _no_lift_is_noted(_: Any) -> Any:
 
 
 def _without_seal(strand: Any) -> Any:
-    def shown(self: View, of: Any) -> bytes:
+    def shown(self: View, of: Any, lift: Any = None) -> bytes:
         seal: Signed | None = of.seal
         of.seal = None
         try:
-            message: bytes = strand(self, of)
+            message: bytes = strand(self, of, lift)
         finally:
             of.seal = seal
         return message

@@ -86,6 +86,16 @@ class Reign:
 
 
 @dataclass(slots=True)
+class Rule:
+    """A room's policy and the time in which it might be applied."""
+
+    policy: Policy
+    from_ns: int
+    until_ns: int | None = None
+    """When everybody had come to know its successor; None: not yet."""
+
+
+@dataclass(slots=True)
 class Chain:
     """One citizen's consent: the states after each recorded record, and how far they are dead."""
 
@@ -126,7 +136,7 @@ class Oracle:
     """The omniscient observer. Names are for messages to people who read a failing run."""
 
     def __init__(self, policies: dict[bytes, Policy], charter: Charter) -> None:
-        self.policies = policies
+        self.rules = {key: [Rule(policy, 0)] for key, policy in policies.items()}
         self.tier_max: Tier = charter.tier_max
         self.chains: dict[bytes, Chain] = {}
         self.sent: dict[bytes, ConsentRecord] = {}
@@ -169,6 +179,20 @@ class Oracle:
             self._signed.add(record.payload)
             meaning: ConsentRecord = codec.decode(record.payload, ConsentRecord)  # type: ignore[arg-type]
             self.sent[codec.sha256(record.payload)] = meaning
+
+    # ── what the rooms' keeper decides ───────────────────────────────────────────────────────────
+
+    def changes_policy(self, policy: Policy) -> None:
+        """From now on either may be applied, until everybody knows the new one."""
+        self.rules[policy.sanctuary].append(Rule(policy, self.now_ns))
+        self._tiers.clear()
+
+    def settles_policies(self) -> None:
+        """Everybody knows the newest ones."""
+        for rules in self.rules.values():
+            for rule in rules[:-1]:
+                rule.until_ns = self.now_ns if rule.until_ns is None else rule.until_ns
+        self._tiers.clear()
 
     # ── what the services say ────────────────────────────────────────────────────────────────────
 
@@ -342,24 +366,25 @@ class Oracle:
         said_ns, citizen, sanctuary = self.said[body]
         late_ns = said_ns + late_ms * 1_000_000
         said_ms = fanout_now_ms - (self.now_ns - said_ns) // 1_000_000
-        best = 0
-        for reign in self.chain(citizen).reigns:
-            if reign.from_ns <= late_ns and (reign.until_ns is None or reign.until_ns >= said_ns):
-                for now_ms in reign.state.moments(said_ms, said_ms + late_ms):
-                    best = max(best, self._tier(reign.state, connection, sanctuary, now_ms))
-        return best
-
-    def _tier(self, state: Allowed, connection: Connection, sanctuary: bytes, now_ms: int) -> int:
         person = connection.citizen
         audience = Audience.PUBLIC if person is None else Audience.MEMBERS
-        return state.tier(self.policies[sanctuary], audience, person, now_ms, self.tier_max)
+
+        def is_met(span: Reign | Rule) -> bool:
+            return span.from_ns <= late_ns and (span.until_ns is None or span.until_ns >= said_ns)
+
+        best = 0
+        for reign in filter(is_met, self.chain(citizen).reigns):
+            for rule in filter(is_met, self.rules[sanctuary]):
+                for now_ms in reign.state.moments(said_ms, said_ms + late_ms):
+                    tier = reign.state.tier(rule.policy, audience, person, now_ms, self.tier_max)
+                    best = max(best, tier)
+        return best
 
     def tier_lawful(
         self, connection: Connection, citizen: bytes, sanctuary: bytes, times_ms: tuple[int, ...]
     ) -> int:
         """The closest tier at which this connection may be shown the citizen now."""
-        policy = self.policies.get(sanctuary)
-        if policy is None:
+        if sanctuary not in self.rules:
             return 0
         if connection.citizen is None:
             audience = Audience.PUBLIC
@@ -378,13 +403,15 @@ class Oracle:
         if known is not None and known[1] <= times_ms[-1] and times_ms[0] < known[2]:
             return known[0]
         states = self.alive(citizen)
+        policies = [rule.policy for rule in self.rules[sanctuary] if rule.until_ns is None]
         best = 0
         for state in states:
-            for now_ms in times_ms:
-                best = max(
-                    best,
-                    state.tier(policy, audience, connection.citizen, now_ms, self.tier_max),
-                )
+            for policy in policies:
+                for now_ms in times_ms:
+                    best = max(
+                        best,
+                        state.tier(policy, audience, connection.citizen, now_ms, self.tier_max),
+                    )
         # nothing changes by itself between two ends
         ends = [end for state in states for end in state.ends]
         since = max((end for end in ends if end <= times_ms[-1]), default=0)

@@ -42,6 +42,8 @@ from tests.simulation.post import Post
 from tests.simulation.schedule import MS, S, Schedule
 from tests.simulation.sockets import Socket
 
+POLICY_SHARE = 0.15
+"""Of the seeds: a room's policy changes, and its strands end as `interrupted`."""
 CONVERGED_BY_NS = 17 * S
 """Five seconds of calm: silence is noticed after 3 s, a strand without seal ends after 2.5 s. Then
 fresh viewers come, and a seed ends before 20 s."""
@@ -149,6 +151,8 @@ class World:
     def fell_lately(self, connection: Connection, sanctuary: bytes, citizen: bytes) -> bool:
         """Whether an expiry or a room that closed took something away in the last 12 s."""
         if self.policies[sanctuary].close_limit < len(city.CITIZENS):
+            return True
+        if len(self.oracle.rules[sanctuary]) > 1:
             return True
         state = self.oracle.chain(citizen).states[-1]
         now_ms = self.nodes[self.fanout_of(sanctuary)].now_ms
@@ -285,6 +289,7 @@ class World:
         if missing:
             raise Broken(Converges.name, "; ".join(missing))
         self.trace("world", "converged")
+        self.oracle.settles_policies()
         for person in self.people:
             person.quiet()
         self._run_until(at_ns + 1_200 * MS)
@@ -310,9 +315,32 @@ class World:
             schedule.at(outage.at_ns, partial(node.stall, outage.for_ns))
         for at_ns in self.faults.cuts:
             schedule.at(at_ns, self._cut_one)
+        random = Random(f"{self.seed}/policy")
+        if random.random() < POLICY_SHARE:
+            at_ns = random.randint(3, 9) * S
+            schedule.at(at_ns, partial(self._change_policy, random))
         for outage in self.faults.slow:
             person = next(each for each in self.people if each.name == outage.instance)
             schedule.at(outage.at_ns, partial(person.stop_reading, outage.for_ns))
+
+    def _change_policy(self, random: Random) -> None:
+        """The operator edits a room's seed and starts sanctuary again: what a tier or the number of
+        those who are seen may be, becomes another.
+        """
+        before = random.choice(tuple(self.policies.values()))
+        if before.kind is Kind.COMMONS:
+            close_limit = 4 if before.close_limit > len(city.CITIZENS) else 50
+            policy = city.commons_policy(close_limit)
+        else:
+            tier_max = Tier.COARSE if before.tier_max is Tier.FULL else Tier.FULL
+            policy = city.stage_policy(tier_max)
+        self.trace("world", f"changes the {policy.name.lower()}'s policy")
+        self.oracle.now_ns = self.schedule.now_ns
+        self.policies[policy.sanctuary] = policy
+        self.oracle.changes_policy(policy)
+        keeper = self.nodes["sanctuary-0"]
+        keeper.crash()
+        self.schedule.after(random.randint(20, 800) * MS, keeper.start_unless_up)
 
     def _cut_one(self) -> None:
         alive = [socket for socket in self.sockets if socket.is_open]
