@@ -36,7 +36,9 @@ from shared.contracts import (
     Struck,
 )
 from shared.contracts import Rung as RungTold
+from shared.contracts.refusals import CloseCode
 from shared.identifiers import MonotonicNs, SessionId
+from tests.unit.test_gateway_core import Bench, closes
 
 ROOM = b"r" * 16
 KEY = members_key(ROOM)
@@ -388,3 +390,12 @@ def test_viewers_are_counted_by_rung() -> None:
     assert room.egress.rungs() == {"newest": 0, "field": 1}
     room.egress.drop_viewer(SESSION)
     assert room.egress.rungs() == {"newest": 0, "field": 0}
+
+
+def test_whose_pong_waits_behind_a_full_socket_is_not_taken_for_gone() -> None:
+    """Twice the seconds after which a silent client is closed; the ladder closes it in its own time."""
+    bench = Bench()
+    session = bench.member()
+    bench.core.paused(session)
+    assert closes(bench.later(45 * S)) == []
+    assert closes(bench.later(HOPELESS_NS - 44 * S)) == [(session, CloseCode.TOO_SLOW)]
