@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 
@@ -274,7 +275,8 @@ class Gang:
                 done += 1
             if attack.kind == "flood":
                 at_ms = (monotonic_ns() - self._begin_ns) // 1_000_000
-                self.tell(Progress((done - told) * len(crew), at_ms))
+                count = (done - told) * len(crew)
+                self.tell(Progress(count, at_ms, due=Counter({at_ms // 1000: count})))
                 told = done
             for each in crew:
                 each.person.connection.flush()

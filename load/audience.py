@@ -94,6 +94,8 @@ class Meaning(msgspec.Struct, gc=False):
     books: list[Number | ServerMessage]
     session: list[ServerMessage]
     messages: list[ServerMessage]
+    due_ns: int = 0
+    """When its first sample was to be sent, on the monotonic clock."""
     forged: int = 0
 
 
@@ -131,11 +133,13 @@ class Spectator:
         meaning = house.meaning(frame)
         house.forged += meaning.forged
         counts, accounts, is_public = house.counts, self.accounts, house.plan.is_public
+        taken = 0
         for entry in meaning.books:
             if entry.__class__ is tuple:
                 strand, seq, intended_ns = entry
                 if accounts.sample(strand, seq, now_ns) or is_public:
                     counts[(now_ns - intended_ns) // STEP_NS] += 1
+                    taken += 1
             else:
                 if self._snapshot_left:
                     self._snapshot_left -= 1  # it may show the newest records again
@@ -146,6 +150,8 @@ class Spectator:
                     if is_public:
                         self.entered.set()
                 accounts.apply(entry, None, now_ns)
+        if taken:
+            house.due[meaning.due_ns // 1_000_000_000] += taken
         return meaning.session if self.viewer is None else meaning.messages
 
     def _on_coarse(self, message: Coarse, now_ns: MonotonicNs) -> None:
@@ -198,6 +204,7 @@ class House:
         self.grants = GrantsSigned()
         self.counts: Counter[int] = Counter()
         self.batches: Counter[int] = Counter()
+        self.due: Counter[int] = Counter()
         self.frames = self.bytes_received = self.forged = 0
         self.coarse: dict[tuple[int, int], list[int]] = {}
         self.strangers: set[bytes] = set()
@@ -238,6 +245,8 @@ class House:
         samples = sum(entry.__class__ is tuple for entry in meaning.books)
         if samples:
             self.batches[samples] += 1
+            first = next(entry for entry in meaning.books if entry.__class__ is tuple)
+            meaning.due_ns = first[2] - (self._begin_ns or 0)
         if len(self._meanings) >= FRAMES_KEPT_MAX:
             del self._meanings[next(iter(self._meanings))]
         self._meanings[frame] = meaning
@@ -339,9 +348,10 @@ class House:
         fresh = self.counts - self._told
         self._told = self.counts.copy()
         batches, self.batches = self.batches, Counter()
+        due, self.due = self.due, Counter()
         received, self._told_bytes = self.bytes_received - self._told_bytes, self.bytes_received
         at_ms = (monotonic_ns() - begin_ns) // 1_000_000
-        return Progress(fresh.total(), at_ms, fresh, batches, received)
+        return Progress(fresh.total(), at_ms, fresh, due, batches, received)
 
     def _on_orders(self) -> None:
         while self._pipe.poll():

@@ -149,6 +149,8 @@ class Progress:
     """Of the play, which began at 0."""
     latencies: Counter[int] = field(default_factory=Counter)
     """By `STEP_NS`."""
+    due: Counter[int] = field(default_factory=Counter)
+    """The samples by the second of the play in which they were to be sent."""
     batches: Counter[int] = field(default_factory=Counter)
     """Frames by the samples in them; each distinct frame once, however many viewers it had."""
     bytes_received: int = 0

@@ -100,6 +100,8 @@ class Play:
         self.wish = wish
         self.story = scaled(wish.story, wish.scale)
         self.timeline = Timeline()
+        self._carried = Timeline()
+        """What the story's own people sent and their room got: what the knee is judged by."""
         self.meter = Meter(wish.state, wish.url)
         self.drive = Drive(say=say, on_progress=self._on_progress, on_look=self._look)
         self.schedule = self._schedule(recordings_of(self.story, wish.file))
@@ -143,7 +145,7 @@ class Play:
             AttackersPlan(common, assaults) if assaults else None,
         )
         if self.knee is not None:
-            self.knee.judge(self.timeline)
+            self.knee.judge(self._carried)
         # the first one's first viewer speaks for all at coarse: it must be there, and quick
         in_room = self._in_the_room()
         audiences = sorted(found.audiences, key=lambda each: each.group not in in_room)
@@ -246,9 +248,10 @@ class Play:
         return found
 
     def _on_progress(self, progress: Progress, whose: str) -> None:
-        self.timeline.add(
-            progress, is_sending=whose in {"speakers", "attackers"}, is_slow=whose in self._slow
-        )
+        is_sending = whose in {"speakers", "attackers"}
+        self.timeline.add(progress, is_sending=is_sending, is_slow=whose in self._slow)
+        if whose == "speakers" or whose in self._in_the_room():
+            self._carried.add(progress, is_sending=is_sending)
 
     def _look(self) -> None:
         now_ns = monotonic_ns()
@@ -257,7 +260,7 @@ class Play:
             if (
                 self.knee is not None
                 and not self.drive.is_stopped
-                and self.knee.judge(self.timeline)
+                and self.knee.judge(self._carried)
             ):
                 self.drive.stop()
         self._on_look(self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 
@@ -63,8 +64,7 @@ class Troupe:
         self._is_leaving = False
         self._stop = asyncio.Event()
         self._orders = asyncio.Event()
-        self._sent = 0
-        self._at_ms = 0
+        self._due: Counter[int] = Counter()
         self._late_ns_max = 0
         self._withdrawals: list[Silenced] = []
         self._silenced: dict[bytes, asyncio.Event] = {}
@@ -124,7 +124,7 @@ class Troupe:
         withdrawing.cancel()
         changing.cancel()
         elapsed_s = (monotonic_ns() - began_ns) / 1e9
-        self.tell(Progress(self._sent, int(elapsed_s * 1000)))
+        self._tell_progress(int(elapsed_s * 1000))
         await self._close()
         totals: dict[bytes, int] = {}
         for person in self.people:
@@ -149,11 +149,14 @@ class Troupe:
             self._feel(cue, WallMs(stamp_ms), now_ns, due_ns)
             if now_ns - told_ns > PROGRESS_S * 1e9:
                 told_ns = now_ns
-                self.tell(Progress(self._sent, cue.at_ms))
-                self._sent = 0
+                self._tell_progress(cue.at_ms)
 
         if plan.until_ms is not None:
             await self._is_stopped_before((began_ms + plan.until_ms) * 1_000_000 - zero_ns)
+
+    def _tell_progress(self, at_ms: int) -> None:
+        due, self._due = self._due, Counter()
+        self.tell(Progress(due.total(), at_ms, due=due))
 
     async def _is_stopped_before(self, due_ns: int) -> bool:
         try:
@@ -173,7 +176,7 @@ class Troupe:
             person.report.not_sent += 1
             return
         person.connection.flush()
-        self._sent += 1
+        self._due[cue.at_ms // 1000] += 1
         if person.withdraws_next:
             person.withdraws_next = False
             person.changed.set()

@@ -21,7 +21,9 @@ class Second:
 
 @dataclass(slots=True)
 class Timeline:
-    """Progress lands in the second in which it was told: its own beat, half a second, is the error."""
+    """Samples are counted in the second in which they were due; latencies and bytes in the one in which
+    they were told, which is at most half a second late.
+    """
 
     seconds: dict[int, Second] = field(default_factory=dict)
     batches: Counter[int] = field(default_factory=Counter)
@@ -33,18 +35,24 @@ class Timeline:
     def add(self, progress: Progress, *, is_sending: bool, is_slow: bool = False) -> None:
         """`is_slow`: viewers who read slowly by intent; their latencies are their own doing."""
         self.at_ms = max(self.at_ms, progress.at_ms)
-        place = min(SECONDS_MAX, max(0, progress.at_ms - 1) // 1000)
-        second = self.seconds.setdefault(place, Second())
+        for place, count in progress.due.items():
+            second = self._second(place)
+            if is_sending:
+                second.sent += count
+            else:
+                second.delivered += count
         if is_sending:
             self.sent += progress.samples
-            second.sent += progress.samples
             return
         self.delivered += progress.samples
-        second.delivered += progress.samples
+        second = self._second((progress.at_ms - 1) // 1000)
         second.bytes_received += progress.bytes_received
         self.batches.update(progress.batches)
         if not is_slow:
             second.latencies.update(progress.latencies)
+
+    def _second(self, place: int) -> Second:
+        return self.seconds.setdefault(min(SECONDS_MAX, max(0, place)), Second())
 
     def percentiles(self, first_s: int, last_s: int) -> Percentiles:
         """Of these seconds, the last one included."""

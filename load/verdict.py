@@ -6,7 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
-from load.latency import Latencies, Percentiles
+from load.latency import STEP_NS, Latencies, Percentiles
 from load.plan import AudienceReport, CoarseSeen, Felt, PersonReport, Silenced, SpeakersReport
 from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
@@ -73,22 +73,27 @@ def judge_coarse(
     verdict: Verdict, speakers: SpeakersReport, audiences: list[AudienceReport]
 ) -> None:
     """The first audience's first viewer speaks for all. Strangers' cells cannot be explained; as
-    many as were there before may be there still, under whatever pseudonym.
+    many as were there before may be there still, under whatever pseudonym. Where samples came late,
+    records did too: the spread is wider by twice the latest sample.
     """
     for audience in audiences[:1]:
+        late_ns = max(audience.latencies, default=0) * STEP_NS
+        spread_ns = COARSE_SPREAD_NS + 2 * late_ns
         for tick in audience.coarse:
-            left = unexplained(tick, speakers.people) - audience.strangers
+            left = unexplained(tick, speakers.people, spread_ns) - audience.strangers
             verdict.coarse_unexplained += max(0, left)
     if verdict.coarse_unexplained:
         verdict.against["coarse cells that nobody felt"] = verdict.coarse_unexplained
 
 
-def unexplained(seen: CoarseSeen, people: list[PersonReport]) -> int:
+def unexplained(
+    seen: CoarseSeen, people: list[PersonReport], spread_ns: int = COARSE_SPREAD_NS
+) -> int:
     """How many of one tick's cells no person at coarse had felt just then, each person for one cell.
 
     A maximum matching of cells to people (Kuhn's augmenting paths): 16 people are small.
     """
-    might = [_cells_around(person, seen.received_ns) for person in people]
+    might = [_cells_around(person, seen.received_ns, spread_ns) for person in people]
     owner: dict[int, int] = {}
 
     def place(cell_index: int, tried: set[int]) -> bool:
@@ -104,11 +109,11 @@ def unexplained(seen: CoarseSeen, people: list[PersonReport]) -> int:
     return sum(not place(index, set()) for index in range(len(seen.cells)))
 
 
-def _cells_around(person: PersonReport, at_ns: int) -> frozenset[int]:
+def _cells_around(person: PersonReport, at_ns: int, spread_ns: int) -> frozenset[int]:
     """The cells that were the person's newest at some moment shortly before `at_ns`."""
     if person.tier is not Tier.COARSE and not person.was_coarse:
         return frozenset()
-    first = _last_before(person.cells, at_ns - COARSE_SPREAD_NS)
+    first = _last_before(person.cells, at_ns - spread_ns)
     last = _last_before(person.cells, at_ns)
     while first > 0 and not person.cells[first].is_sure:
         first -= 1  # it may not have been admitted: then the one before it was the newest

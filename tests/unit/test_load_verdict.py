@@ -19,7 +19,15 @@ from load.plan import (
 )
 from load.schedule import tiers_of
 from load.speakers import cell_of
-from load.verdict import Verdict, as_json, judge, percentile, rows, unexplained
+from load.verdict import (
+    Verdict,
+    as_json,
+    judge,
+    judge_coarse,
+    percentile,
+    rows,
+    unexplained,
+)
 from shared.client.core import AccountsReport
 from shared.contracts.records import Tier
 
@@ -128,3 +136,15 @@ def test_cells_are_counted_from_minus_one_and_the_edge_belongs_to_the_last() -> 
     assert cell_of(1000, -1000) == 4
     assert cell_of(-200, 0) == 12
     assert cell_of(-201, 0) == 11
+
+
+def test_where_samples_came_late_a_cell_may_be_that_much_older() -> None:
+    one = felt((1, 7, True), (2, 8, True), (3, 9, True))
+    speakers = SpeakersReport([one], {}, [], 0.0, 10.0)
+    for late_ms, unexplained_cells in ((20, 1), (2000, 0)):
+        audience = AudienceReport(
+            AccountsReport(), Counter({late_ms * 100: 1}), {}, [seen(6, 7)], 0, 1, 1, 0
+        )
+        verdict = judge(speakers, [audience], viewers=1, ended_early=False)
+        judge_coarse(verdict, speakers, [audience])
+        assert verdict.coarse_unexplained == unexplained_cells

@@ -71,9 +71,13 @@ def outcome(
     timeline = Timeline()
     for half in range(1, 21):
         at_ms = half * 500
-        timeline.add(Progress(5, at_ms), is_sending=True)
+        due = (at_ms - 1) // 1000
+        timeline.add(Progress(5, at_ms, due=Counter({due: 5})), is_sending=True)
         fresh = Counter({10 * MS: 9, 50 * MS: 1})
-        timeline.add(Progress(10, at_ms, fresh, Counter({1: 3, 4: 2}), 700), is_sending=False)
+        timeline.add(
+            Progress(10, at_ms, fresh, Counter({due: 10}), Counter({1: 3, 4: 2}), 700),
+            is_sending=False,
+        )
     held = [Reading(at_ms, "fanout-0", 7, at_ms / 2000, 50_000_000) for at_ms in (0, 1000, 2000)]
     return Outcome(
         story=story(**(thresholds or {})),
@@ -205,8 +209,11 @@ def beats(knee_at: int, *, steps: int = 5, step_s: int = 4) -> Timeline:
         step = second // step_s
         late_ms = 10 if step < knee_at else 900
         sent = 100 * 2**step
-        timeline.add(Progress(sent, second * 1000 + 1), is_sending=True)
-        told = Progress(3 * sent, second * 1000 + 1, Counter({late_ms * MS: 3 * sent}))
+        timeline.add(
+            Progress(sent, second * 1000 + 1, due=Counter({second: sent})), is_sending=True
+        )
+        late = Counter({late_ms * MS: 3 * sent})
+        told = Progress(3 * sent, second * 1000 + 1, late, Counter({second: 3 * sent}))
         timeline.add(told, is_sending=False)
     return timeline
 
@@ -254,9 +261,12 @@ def test_a_search_for_the_knee_fails_by_laws_alone() -> None:
 
 def test_the_timeline_is_merged_and_slow_readers_are_not_late() -> None:
     timeline = Timeline()
-    timeline.add(Progress(3, 900, Counter({MS: 3})), is_sending=False)
-    timeline.add(Progress(4, 1000, Counter({2 * MS: 4})), is_sending=False)
-    timeline.add(Progress(9, 1100, Counter({900 * MS: 9})), is_sending=False, is_slow=True)
+    for told, is_slow in (
+        (Progress(3, 900, Counter({MS: 3}), Counter({0: 3})), False),
+        (Progress(4, 1100, Counter({2 * MS: 4}), Counter({0: 4})), False),
+        (Progress(9, 1200, Counter({900 * MS: 9}), Counter({1: 9})), True),
+    ):
+        timeline.add(told, is_sending=False, is_slow=is_slow)
     assert [(at, each.delivered) for at, each in timeline.seconds.items()] == [(0, 7), (1, 9)]
     assert timeline.percentiles(0, 1).max < 3
     assert timeline.between(0, 1).delivered == timeline.delivered == 16
