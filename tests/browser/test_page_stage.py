@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import person
+from tests.browser.steps import person, touch
 from tests.support.city import RunningCity
 from tests.support.visitor import PHONE, Visit
 
@@ -50,7 +50,15 @@ def test_a_link_shows_the_voice_without_keys(shared_city: RunningCity, visit: Vi
     page.get_by_role("button", name="Take part").click()
     page.get_by_role("button", name="Make my keys and enter").click()
     expect(page.get_by_role("heading", name=STAGE, level=1)).to_be_visible()
-    expect(page.get_by_role("button", name="Start speaking")).to_be_enabled()
+    # a voice was invited here, so nobody else is offered what would be refused
+    expect(
+        page.get_by_text("Only those who were asked may speak here. You listen.")
+    ).to_be_visible()
+    expect(page.get_by_role("button", name="Start speaking")).to_be_disabled()
+    touch(page, 0.5, 0.5)
+    expect(person(page, "Voice")).to_be_visible()
+    assert page.get_by_role("slider", disabled=False).count() == 0
+    assert visitor.said("open") == []
 
 
 def test_a_stage_that_is_none_is_an_empty_one(shared_city: RunningCity, visit: Visit) -> None:

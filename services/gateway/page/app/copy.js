@@ -55,5 +55,6 @@ export const copy = Object.freeze({
   welcome: "Choose where to go. You are seen by nobody yet.",
   welcomeBack: "Welcome back. You are seen by nobody yet.",
   unseen: "Nobody sees it. Press a mirror to let somebody.",
+  onlyVoices: "Only those who were asked may speak here. You listen.",
   onlyYou: "Only you can see this.",
 });

@@ -37,6 +37,7 @@ class Page {
   #visit = null;
   /** @type {Watching|null} without */
   #watching = null;
+  /** The stage that is watched, in hexadecimal: its name comes with the list. */
   #watched = "";
   #plane = null;
   #pad = null;
@@ -115,7 +116,7 @@ class Page {
 
   async #watch(name) {
     const stage = await sanctuaryNamed(name);
-    this.#watched = this.#list?.find(({ sanctuary }) => sanctuary === hex(stage))?.name ?? "A stage";
+    this.#watched = hex(stage);
     this.#look(stage);
     byId("watching").replaceChildren(copy.watching,
       button("Take part", () => {
@@ -150,7 +151,7 @@ class Page {
       onSpeak: () => this.#speak(),
       onWords: () => this.#words(),
     });
-    this.#pad.isEnabled = this.#visit !== null;
+    this.#pad.isEnabled = false; // until one is where one may speak
   }
 
   // ── keys ──────────────────────────────────────────────────────────────────────────────────────
@@ -406,6 +407,7 @@ class Page {
     this.#foot.draw(visit, nowMs, { isNow });
     const isSeen = visit.mirrors(nowMs).some(({ tier }) => tier > 0);
     const { acknowledged } = visit.speaking.arrivals;
+    if (this.#pad.isEnabled !== visit.maySpeak) this.#pad.isEnabled = visit.maySpeak;
     const followed = visit.followed.join(" ");
     if (this.#followed !== followed) this.#plane.followed = visit.followed;
     this.#followed = followed;
@@ -450,7 +452,10 @@ class Page {
 
   #titles() {
     const visit = this.#visit;
-    if (this.#screen === "watch") return { title: this.#watched, subtitle: "stage · public" };
+    if (this.#screen === "watch") {
+      const stage = this.#list?.find(({ sanctuary }) => sanctuary === this.#watched);
+      return { title: stage?.name ?? "A stage", subtitle: "stage · public" };
+    }
     if (this.#screen === "choose") {
       return { title: "Synchronia", subtitle: this.#isNew ? copy.welcome : copy.welcomeBack };
     }

@@ -104,6 +104,12 @@ export class Visit {
     return this.speaking.isSpeaking;
   }
 
+  /** Whether one may speak in this room: on some stages only those who were asked to. */
+  get maySpeak() {
+    const voices = this.policy?.voices;
+    return voices === null || (voices?.some((voice) => hex(voice) === this.citizen) ?? false);
+  }
+
   get isWithdrawn() {
     return this.desk.withdrawal !== null;
   }
@@ -169,7 +175,7 @@ export class Visit {
    * @param {{isSure?: boolean}} [options] isSure: it was read that one can be recognised
    */
   speak({ isSure = false } = {}) {
-    if (this.policy === null || this.isSpeaking) return;
+    if (!this.maySpeak || this.isSpeaking) return;
     const here = { consent: this.consent, sanctuary: hex(this.sanctuary), nowMs: pageNowMs() };
     this.#isRecognised ||= isSure;
     if (!this.#isRecognised && isRecognisable(here, this.#members().granted)) {

@@ -89,7 +89,7 @@ export class Foot {
     const words = visit.isSpeaking ? "Pause speaking" : "Start speaking";
     setText(speak, withdrawal === null ? words : "Let them see me again");
     setAttribute(speak, "aria-pressed", withdrawal === null ? String(visit.isSpeaking) : "false");
-    speak.disabled = visit.policy === null;
+    speak.disabled = !visit.maySpeak && withdrawal === null;
     const withdraw = byId("withdraw");
     setAttribute(withdraw, "data-step", withdrawal?.step ?? null);
     const [text, times] = withdrawal === null

@@ -61,6 +61,7 @@ export class Self {
   #aside(visit, nowMs) {
     if (visit.isWithdrawn) return "Nobody receives anything from you.";
     if (visit.link.state !== "live") return "No connection. Only you can see this.";
+    if (visit.policy !== null && !visit.maySpeak) return copy.onlyVoices;
     if (!visit.hasSpoken || visit.speaking.feeling === null) return copy.beforeFirst;
     if (!visit.isSpeaking) return copy.onlyYou;
     const { arrivals } = visit.speaking;
