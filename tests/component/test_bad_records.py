@@ -8,6 +8,7 @@ import nacl.signing
 import pytest
 
 from tests.component.bad_input import records, speech
+from tests.component.bad_input.follows import follow
 from tests.component.bad_input.frames import HERE, STAGE
 from tests.component.bad_input.records import FORGERIES, KINDS, SHAPES
 from tests.support.bystanders import Bystanders, refusal, rows
@@ -21,6 +22,7 @@ ANSWERS = {
     "opening": "opened",
     "seal": "sealed",
     "consent": "recorded",
+    "follow": "following",
 }
 """What each kind of record would be answered with if it were taken."""
 ROLES = {
@@ -29,6 +31,7 @@ ROLES = {
     "opening": "device",
     "seal": "strand_key",
     "consent": "identity",
+    "follow": "device",
 }
 """Which key of a person signs each."""
 
@@ -153,6 +156,8 @@ class Speaker:
                 return self.person.opening(self.speaking.place)
             case "seal":
                 return self.speaking.seal()
+            case "follow":
+                return follow(self.person, self.wire)
             case _:
                 return self.person.consent("grant/1", HERE, 0, 3, 0, None)
 
@@ -168,6 +173,7 @@ class Speaker:
             "opening": ["open", 9, HERE, record],
             "seal": ["seal", HERE, strand, record],
             "consent": ["record", 9, record],
+            "follow": ["follow", 9, HERE, record],
         }
         await self.wire.send(messages[kind])
 
@@ -212,7 +218,7 @@ async def test_a_payload_that_was_changed_after_signing_is_refused(
     """By one millisecond, so that everything else about it is good."""
     speaker = await Speaker.arrive(url, f"changed {kind}")
     fields = speaker.fields(kind)
-    stamp_at = {"inception": 4, "join": 6, "opening": 8, "seal": 4, "consent": 4}[kind]
+    stamp_at = {"join": 6, "opening": 8, "follow": 6}.get(kind, 4)
     signed = speaker.person.sign(speaker.wire, kind, fields, speaker.key(kind))
     payload = pack(records.changed(fields, stamp_at, fields[stamp_at] + 1))
     await speaker.send(kind, [payload, signed[1]])

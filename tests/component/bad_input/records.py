@@ -237,11 +237,11 @@ SHAPES: tuple[tuple[str, Callable[[list[Any]], bytes], str], ...] = (
 )
 
 _DOMAIN = b"synchronia/1/"
-_KINDS = ("inception", "join", "opening", "seal", "consent")
+KINDS = ("inception", "join", "opening", "seal", "consent", "follow")
 
 
 def _next_kind(kind: str) -> bytes:
-    return _KINDS[(_KINDS.index(kind) + 1) % len(_KINDS)].encode()
+    return KINDS[(KINDS.index(kind) + 1) % len(KINDS)].encode()
 
 
 # Signatures that do not verify: (name, (key, kind, city, payload) → signature)
@@ -288,5 +288,3 @@ FORGERIES: tuple[tuple[str, Forger], ...] = (
         ),
     ),
 )
-
-KINDS = ("inception", "join", "opening", "seal", "consent")

@@ -95,6 +95,19 @@ BODIES: tuple[tuple[str, Callable[[Speaking], bytes], str], ...] = (
     ),
 )
 
+UNNUMBERED = {
+    "not MessagePack",
+    "a map",
+    "nil",
+    "JSON",
+    "packed twice",
+    "a number below zero",
+    "a number above 32 bits",
+    "a number in text",
+    "a longer header than need be",
+}
+"""Bodies whose number cannot be read. In a posted window they stand at no place of their seal."""
+
 # (name, changes of the seal, refusal)
 SEALS: tuple[tuple[str, Callable[[Speaking], dict[str, Any]], str], ...] = (
     ("another strand inside", lambda s: {"strand": bytes(32)}, "bad seal"),
