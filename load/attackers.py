@@ -32,6 +32,7 @@ from load.plan import (
     Stop,
     TurnedAway,
 )
+from load.post import Post
 from load.schedule import Assault, Role
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import Declined, Event, Keyring, Mood, Session, decode_frame
@@ -180,7 +181,7 @@ class Gang:
 
     def __init__(self, plan: AttackersPlan, pipe: Pipe) -> None:
         self.plan = plan
-        self._pipe = pipe
+        self._post = Post(pipe, self._on_order)
         self._reports: list[AttackReport] = []
         self._attackers: list[list[Attacker]] = []
         self._sybils: list[Sybil] = []
@@ -202,31 +203,26 @@ class Gang:
             self._attackers.append(crew)
 
     def tell(self, message: object) -> None:
-        self._pipe.send(message)
+        self._post.tell(message)
 
     @property
     def _everyone(self) -> list[Attacker]:
         return [each for crew in self._attackers for each in crew]
 
     async def live(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._pipe.fileno(), self._on_orders)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for each in self._everyone:
-                    group.create_task(self._keep(each.person.connection, each.report))
-                if await self._enter_all():
-                    await self._until(lambda: self._begin_ns is not None)
-                    async with asyncio.TaskGroup() as assaults:
-                        for place, assault in enumerate(self.plan.assaults):
-                            assaults.create_task(self._assault(place, assault, group))
-                    await self._close()
-                    self.tell(self._report())
-                await self._until(lambda: self._is_leaving)
-                for connection in self._connections():
-                    connection.stop()
-        finally:
-            loop.remove_reader(self._pipe.fileno())
+        async with self._post, asyncio.TaskGroup() as group:
+            for each in self._everyone:
+                group.create_task(self._keep(each.person.connection, each.report))
+            if await self._enter_all():
+                await self._until(lambda: self._begin_ns is not None)
+                async with asyncio.TaskGroup() as assaults:
+                    for place, assault in enumerate(self.plan.assaults):
+                        assaults.create_task(self._assault(place, assault, group))
+                await self._close()
+                self.tell(self._report())
+            await self._until(lambda: self._is_leaving)
+            for connection in self._connections():
+                connection.stop()
 
     def _connections(self) -> list[Connection]:
         people = [each.person.connection for each in self._everyone]
@@ -335,21 +331,19 @@ class Gang:
                 report.admitted_max = int(most) * attack.count
         return AttackersReport(self._reports, totals)
 
-    def _on_orders(self) -> None:
-        while self._pipe.poll():
-            order = self._pipe.recv()
-            match order:
-                case Begin():
-                    self._begin_ns = order.at_ns
-                case Stop():
-                    self._stop.set()
-                case Leave():
-                    self._is_leaving = True
-                    self._stop.set()
-                case GrantSigned() | GrantActed() | Silenced():
-                    pass  # for those who keep books
-                case _:
-                    raise AssertionError(order)
+    def _on_order(self, order: object) -> None:
+        match order:
+            case Begin():
+                self._begin_ns = order.at_ns
+            case Stop():
+                self._stop.set()
+            case Leave():
+                self._is_leaving = True
+                self._stop.set()
+            case GrantSigned() | GrantActed() | Silenced():
+                pass  # for those who keep books
+            case _:
+                raise AssertionError(order)
         self._orders.set()
 
     async def _until(self, met: Callable[[], bool]) -> None:
@@ -364,5 +358,5 @@ def attackers_process(plan: AttackersPlan, pipe: Pipe) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(Gang(plan, pipe).live())
-        except (EOFError, BrokenPipeError):
+        except asyncio.CancelledError:
             return  # the parent is gone; so are we

@@ -35,6 +35,7 @@ from load.plan import (
     Silenced,
     TurnedAway,
 )
+from load.post import Post
 from load.relay import Relay
 from shared.client.accounts import Accounts, AccountsReport, GrantsSigned
 from shared.client.connection import Connection, ConnectionEnded
@@ -210,7 +211,7 @@ class House:
         self.strangers: set[bytes] = set()
         """Pseudonyms of people who were here before ours."""
         self.has_own_people = False
-        self._pipe = pipe
+        self._post = Post(pipe, self._on_order)
         self._meanings: dict[bytes, Meaning] = {}
         self._begin_ns: int | None = None
         self._finish: Finish | None = None
@@ -262,38 +263,33 @@ class House:
             self.coarse.setdefault(key, []).append(message.cell)
 
     async def live(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._pipe.fileno(), self._on_orders)
-        try:
-            async with asyncio.TaskGroup() as group:
-                relay = await self._slow_down(group)
-                self.spectators = [
-                    Spectator(self, is_verifying=place < self.plan.verifying)
-                    for place in range(self.plan.viewers)
-                ]
-                progress = group.create_task(self._tell_progress())
-                await self._enter_all(group)
-                gc.collect()
-                gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
-                await pause(STRANGERS_S)
-                self._pipe.send(Ready([]))
-                changing = group.create_task(self._change_in_time())
-                await self._until(lambda: self._finish is not None)
-                changing.cancel()
-                if relay is not None:
-                    relay.hurry()
-                await self._settle()
-                progress.cancel()
-                if self._begin_ns is not None:
-                    self._pipe.send(self._progress(self._begin_ns))
-                self._pipe.send(self._report())
-                await self._until(lambda: self._is_leaving)
-                for spectator in self.spectators:
-                    spectator.connection.stop()
-                if relay is not None:
-                    relay.close()
-        finally:
-            loop.remove_reader(self._pipe.fileno())
+        async with self._post, asyncio.TaskGroup() as group:
+            relay = await self._slow_down(group)
+            self.spectators = [
+                Spectator(self, is_verifying=place < self.plan.verifying)
+                for place in range(self.plan.viewers)
+            ]
+            progress = group.create_task(self._tell_progress())
+            await self._enter_all(group)
+            gc.collect()
+            gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
+            await pause(STRANGERS_S)
+            self._post.tell(Ready([]))
+            changing = group.create_task(self._change_in_time())
+            await self._until(lambda: self._finish is not None)
+            changing.cancel()
+            if relay is not None:
+                relay.hurry()
+            await self._settle()
+            progress.cancel()
+            if self._begin_ns is not None:
+                self._post.tell(self._progress(self._begin_ns))
+            self._post.tell(self._report())
+            await self._until(lambda: self._is_leaving)
+            for spectator in self.spectators:
+                spectator.connection.stop()
+            if relay is not None:
+                relay.close()
 
     async def _slow_down(self, group: asyncio.TaskGroup) -> Relay | None:
         """For slow viewers: between them and the city."""
@@ -316,7 +312,7 @@ class House:
         try:
             await spectator.connection.run()
         except ConnectionEnded as ended:
-            self._pipe.send(Failed(f"a viewer was sent away: {ended}"))
+            self._post.tell(Failed(f"a viewer was sent away: {ended}"))
 
     async def _enter_all(self, connections: asyncio.TaskGroup) -> None:
         gate = asyncio.Semaphore(ENTERING_MAX)
@@ -336,13 +332,13 @@ class House:
             refusals = Counter(each.refused for each in self.spectators if each.refused)
             why = ", ".join(refusals) or "no answer"
             total = len(self.spectators)
-            self._pipe.send(Failed(f"{seated} of {total} viewers got a seat in time: {why}"))
+            self._post.tell(Failed(f"{seated} of {total} viewers got a seat in time: {why}"))
 
     async def _tell_progress(self) -> None:
         while True:
             await pause(PROGRESS_S)
             if self._begin_ns is not None:
-                self._pipe.send(self._progress(self._begin_ns))
+                self._post.tell(self._progress(self._begin_ns))
 
     def _progress(self, begin_ns: int) -> Progress:
         fresh = self.counts - self._told
@@ -353,29 +349,27 @@ class House:
         at_ms = (monotonic_ns() - begin_ns) // 1_000_000
         return Progress(fresh.total(), at_ms, fresh, due, batches, received)
 
-    def _on_orders(self) -> None:
-        while self._pipe.poll():
-            order = self._pipe.recv()
-            match order:
-                case GrantSigned():
-                    self.has_own_people = True
-                    self.grants.signed(order.citizen, order.tier, MonotonicNs(order.at_ns))
-                case GrantActed():
-                    # a slow viewer reads late what was sent in time: only `struck` judges it
-                    if self.plan.bytes_per_s is None:
-                        self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
-                case Begin():
-                    self._begin_ns = order.at_ns
-                case Silenced():
-                    is_slow = self.plan.bytes_per_s is not None
-                    last_ns = 0 if is_slow else self.grants.of(order.citizen).last_ns
-                    self._pipe.send(order._replace(last_ns=last_ns))
-                case Finish():
-                    self._finish = order
-                case Leave():
-                    self._is_leaving = True
-                case _:
-                    raise AssertionError(order)
+    def _on_order(self, order: object) -> None:
+        match order:
+            case GrantSigned():
+                self.has_own_people = True
+                self.grants.signed(order.citizen, order.tier, MonotonicNs(order.at_ns))
+            case GrantActed():
+                # a slow viewer reads late what was sent in time: only `struck` judges it
+                if self.plan.bytes_per_s is None:
+                    self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
+            case Begin():
+                self._begin_ns = order.at_ns
+            case Silenced():
+                is_slow = self.plan.bytes_per_s is not None
+                last_ns = 0 if is_slow else self.grants.of(order.citizen).last_ns
+                self._post.tell(order._replace(last_ns=last_ns))
+            case Finish():
+                self._finish = order
+            case Leave():
+                self._is_leaving = True
+            case _:
+                raise AssertionError(order)
         self._orders.set()
 
     async def _until(self, met: Callable[[], bool]) -> None:
@@ -389,6 +383,8 @@ class House:
         deadline_ns = monotonic_ns() + self._finish.within_s * 1e9
         while monotonic_ns() < deadline_ns and any(map(self._is_waiting, self.spectators)):
             await pause(0.02)
+        if self.plan.bytes_per_s is not None:
+            return  # what a slow viewer has not read yet is not lost
         for spectator in self.spectators:
             for strand, books in spectator.accounts.strands.items():
                 total = self._finish.totals.get(strand)
@@ -435,5 +431,5 @@ def audience_process(plan: AudiencePlan, pipe: Pipe) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(House(plan, pipe).live())
-        except (EOFError, BrokenPipeError):
+        except asyncio.CancelledError:
             return  # the parent is gone; so are we

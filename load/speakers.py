@@ -29,6 +29,7 @@ from load.plan import (
     Stop,
     TurnedAway,
 )
+from load.post import Post
 from load.recordings import Cue
 from load.schedule import Change
 from shared.client.connection import ConnectionEnded
@@ -59,7 +60,7 @@ class Troupe:
             for each in self.people
             if each.tier is Tier.COARSE or each.role.number in coarse
         }
-        self._pipe = pipe
+        self._post = Post(pipe, self._on_order)
         self._begin_ns: int | None = None
         self._is_leaving = False
         self._stop = asyncio.Event()
@@ -70,22 +71,17 @@ class Troupe:
         self._silenced: dict[bytes, asyncio.Event] = {}
 
     def tell(self, message: object) -> None:
-        self._pipe.send(message)
+        self._post.tell(message)
 
     async def live(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._pipe.fileno(), self._on_orders)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for person in self.people:
-                    group.create_task(self._keep(person))
-                if await self._enter_all():
-                    await self._perform(group)
-                await self._until(lambda: self._is_leaving)
-                for person in self.people:
-                    person.connection.stop()
-        finally:
-            loop.remove_reader(self._pipe.fileno())
+        async with self._post, asyncio.TaskGroup() as group:
+            for person in self.people:
+                group.create_task(self._keep(person))
+            if await self._enter_all():
+                await self._perform(group)
+            await self._until(lambda: self._is_leaving)
+            for person in self.people:
+                person.connection.stop()
 
     async def _keep(self, person: Person) -> None:
         try:
@@ -258,22 +254,20 @@ class Troupe:
         except TimeoutError:
             return
 
-    def _on_orders(self) -> None:
-        while self._pipe.poll():
-            order = self._pipe.recv()
-            match order:
-                case Begin():
-                    self._begin_ns = order.at_ns
-                case Stop():
-                    self._stop.set()
-                case Silenced():
-                    self._withdrawals.append(order)
-                    self._silenced.pop(order.citizen).set()
-                case Leave():
-                    self._is_leaving = True
-                    self._stop.set()
-                case _:
-                    raise AssertionError(order)
+    def _on_order(self, order: object) -> None:
+        match order:
+            case Begin():
+                self._begin_ns = order.at_ns
+            case Stop():
+                self._stop.set()
+            case Silenced():
+                self._withdrawals.append(order)
+                self._silenced.pop(order.citizen).set()
+            case Leave():
+                self._is_leaving = True
+                self._stop.set()
+            case _:
+                raise AssertionError(order)
         self._orders.set()
 
     async def _until(self, met: Callable[[], bool]) -> None:
@@ -295,5 +289,5 @@ def speakers_process(plan: SpeakersPlan, pipe: Pipe) -> None:
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FineSelector())) as runner:
         try:
             runner.run(Troupe(plan, pipe).live())
-        except (EOFError, BrokenPipeError):
+        except asyncio.CancelledError:
             return  # the parent is gone; so are we
