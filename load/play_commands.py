@@ -7,7 +7,7 @@ import ipaddress
 import shlex
 import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from load.drive import RunFailed
+from load.exposed import Exposed
 from load.knock import knock
 from load.live import LiveView
 from load.outcome import Outcome, outcome_json, outcome_rows
@@ -62,6 +63,10 @@ def play(
     ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write one HTML file with plots here.")
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Serve the run's numbers to Prometheus on loopback."),
     ] = None,
     attack_elsewhere: Annotated[
         bool,
@@ -116,15 +121,23 @@ def play(
         )
         is_shown = err.is_terminal and not as_json_
         view = LiveView(err)
+        exposed = None if metrics_port is None else _expose(metrics_port)
+
+        def look(running: Play) -> None:
+            if is_shown:
+                view.look(running)
+            if exposed is not None:
+                exposed.show(running.timeline)
+
         playing = Play(
             wish,
             say=view.say if is_shown else (lambda line: None if as_json_ else err.print(line)),
-            on_look=view.look if is_shown else (lambda _play: None),
+            on_look=look,
         )
         asyncio.run(knock(url, sanctuary_of(told.sanctuary), told.sanctuary))
         signal.signal(signal.SIGINT, playing.drive.interrupt)
         shown: AbstractContextManager[object] = view if is_shown else nullcontext()
-        with shown:
+        with shown, nullcontext() if exposed is None else closing(exposed):
             outcome = playing.run()
     except (StoryRefused, RunFailed, UrlRefused, ErrandFailed) as error:
         typer.echo(f"synchronia load play: {error}", err=True)
@@ -141,6 +154,14 @@ def play(
         if report is not None:
             typer.echo(f"report\t{report}")
     raise typer.Exit(0 if outcome.is_good else 1)
+
+
+def _expose(port: int) -> Exposed:
+    """Raises: RunFailed."""
+    try:
+        return Exposed(port)
+    except OSError as error:
+        raise RunFailed(f"--metrics-port {port}: {error.strerror}") from None
 
 
 def stories() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.request
 import xml.etree.ElementTree as ET
 from collections import Counter
 from io import StringIO
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from load.exposed import Exposed
 from load.knee import Knee
 from load.latency import Latencies
 from load.live import drawn, sparkline
@@ -34,6 +36,8 @@ from load.report import report_html
 from load.story import Act, Citizens, Story, Thresholds, Viewers, find_story
 from load.timeline import Timeline
 from load.verdict import judge
+from services.city.seeding import environment
+from services.city.settings import Settings
 from shared.client.core import AccountsReport
 from shared.contracts.records import Tier
 
@@ -354,3 +358,40 @@ def test_steps_to_the_knee_have_no_events_and_stay_below_a_citizens_rate(tmp_pat
     assert playing.knee.paces[0] == 1
     assert 60 < 4 * playing.knee.paces[-1] <= 100
     assert playing.schedule.act_at(3100) == "pace × 1.30"
+
+
+def test_prometheus_reads_a_run_while_it_lasts() -> None:
+    exposed = Exposed(0)
+    try:
+        exposed.show(outcome(audience()).timeline)
+        with urllib.request.urlopen(f"http://127.0.0.1:{exposed.port}/metrics") as answer:
+            told = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines())
+    finally:
+        exposed.close()
+    assert float(told["synchronia_load_sent_total"]) == 100
+    assert float(told["synchronia_load_delivered_total"]) == 200
+    assert float(told["synchronia_load_position_seconds"]) == 10
+    assert 0.04 < float(told['synchronia_load_latency_seconds{quantile="0.99"}']) < 0.06
+
+
+def test_a_city_hands_on_the_voices_that_its_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNCHRONIA_SANCTUARY_VOICES", "open-stage=did:key:z6MkOurs")
+    told = environment(Settings(), port=1, citizens=tmp_path)["SYNCHRONIA_SANCTUARY_VOICES"]
+    seeded, ours = told.split(",")
+    assert seeded.startswith("open-stage=did:key:")
+    assert ours == "open-stage=did:key:z6MkOurs"
+
+
+def test_a_voice_keeps_its_keys_from_run_to_run(tmp_path: Path) -> None:
+    told, file = find_story("evening")
+    said: list[str] = []
+    for _ in range(2):
+        wish = PlayWish(told, file, "http://127.0.0.1:1", tmp_path, keys=tmp_path / "keys")
+        roles = Play(wish, say=said.append)._roles()
+        (voice,) = [role for role in roles if role.stage is not None]
+        assert (voice.name, voice.keys is not None) == ("ana", True)
+        assert voice.tier is Tier.FULL
+    assert said[0] == said[1]
+    assert said[0].startswith("ana is the voice open-stage=did:key:z6Mk")
