@@ -304,10 +304,19 @@ async def exchange(city: RunningCity, request: bytes) -> bytes:
         ("Content-Length: 3\r\nContent-Length: 4", b"abc", b"400", b"malformed"),
         (
             "Content-Encoding: gzip\r\nContent-Length: 100",
-            gzip.compress(bytes(10_000_000))[:100],
+            gzip.compress(bytes(10_000_000), mtime=0)[:100],
             b"400",
             b"malformed",
         ),
+    ],
+    ids=[
+        "a length above the limit",
+        "a chunk above the limit",
+        "a chunk that is none",
+        "less than announced",
+        "a length below zero",
+        "two lengths",
+        "a small body that unpacks to a large one",
     ],
 )
 async def test_bodies_that_do_not_come_as_told_are_refused(
