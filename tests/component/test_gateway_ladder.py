@@ -10,7 +10,8 @@ from services.gateway.core.ladder import FALL_BYTES
 from shared.codec import encode
 from shared.contracts import Clear, Deliver, Enter, SampleShown, Segment
 from shared.contracts import client as c
-from tests.component.test_gateway import (
+from tests.support.broker import Broker, wait_until
+from tests.support.gateway_city import (
     CITIZEN,
     ROOM,
     STRAND,
@@ -20,7 +21,6 @@ from tests.component.test_gateway import (
     on_uvloop,
     running_gateway,
 )
-from tests.support.broker import Broker, wait_until
 
 
 @pytest.fixture(autouse=True)
