@@ -85,27 +85,32 @@ class Crowd:
                     return await Speaking.open(person, wire, place, name=name)
 
             speakers = await asyncio.gather(*(come(number) for number in range(self._count)))
+            over = [asyncio.Event() for _ in speakers]
             async with asyncio.TaskGroup() as group:
-                for number, speaking in enumerate(speakers):
-                    over = asyncio.Event()
-                    group.create_task(self._speak(number, speaking, over))
-                    group.create_task(self._hear(speaking, over))
+                for speaking, each in zip(speakers, over, strict=True):
+                    group.create_task(self._hear(speaking, each))
                 self._ready.set()
+                await self._speak(speakers)
 
-    async def _speak(self, number: int, speaking: Speaking, over: asyncio.Event) -> None:
-        """Says, seals once a second, and ends with a closing seal."""
+    async def _speak(self, speakers: list[Speaking]) -> None:
+        """All say, then all wait: one after the other, each word would be a frame of its own to
+        everybody. They seal once a second, and end with a closing seal.
+        """
         beat, per_window = 0, max(1, round(self._per_s))
         while not self._is_over.is_set():
             if self._per_s:
-                valence, arousal = self._feel(number, beat)
-                await speaking.say(speaking.body(valence=valence, arousal=arousal, provenance=0))
                 beat += 1
-                if beat % per_window == 0:
-                    await speaking.close_window(is_awaited=False)
+                for number, speaking in enumerate(speakers):
+                    valence, arousal = self._feel(number, beat)
+                    await speaking.say(
+                        speaking.body(valence=valence, arousal=arousal, provenance=0)
+                    )
+                    if beat % per_window == 0:
+                        await speaking.close_window(is_awaited=False)
             await pause(1 / self._per_s if self._per_s else 0.05)
-        final = pack(speaking.seal(flags=1, total=speaking.seq))
-        await speaking.wire.send(speaking.sealed_message(final))
-        await over.wait()
+        for speaking in speakers:
+            final = pack(speaking.seal(flags=1, total=speaking.seq))
+            await speaking.wire.send(speaking.sealed_message(final))
 
     @staticmethod
     async def _hear(speaking: Speaking, over: asyncio.Event) -> None:
