@@ -68,6 +68,20 @@ test("the connection says what it is, and its delay is measured, never guessed",
   assert.equal(median([3, 1, 2, 4]), 2, "one that was measured");
 });
 
+test("a slow connection says its rung until it is fast again, or another", () => {
+  const link = new Link();
+  link.changed("live", 0);
+  link.answered(900);
+  link.rung = "newest";
+  assert.deepEqual([link.words(10), link.kind(10)], ["slow: newest only", "slow"]);
+  link.rung = "field";
+  assert.equal(link.words(20), "slow: nobody for now");
+  link.changed("waiting", 30);
+  link.changed("live", 3000);
+  assert.equal(link.rung, "every");
+  assert.deepEqual([link.words(3010), link.kind(3010)], ["live · 900 ms", "live"]);
+});
+
 test("back is told as it is: whole only if the city and one's own numbers say so", () => {
   const link = new Link();
   link.changed("live", 0);

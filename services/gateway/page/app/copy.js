@@ -1,8 +1,8 @@
 /**
  * What the page says, word for word. Functions fill in what stands in braces in the brief. Pure.
  *
- * Two sentences of the brief are not said yet, because they would not be true: that the watchdog was
- * told of a false seal, and from when on a room has a common mood.
+ * Three sentences of the brief are not said yet, because they would not be true: that the watchdog was
+ * told of a false seal, from when on a room has a common mood, and that a slow viewer still sees it.
  */
 
 const one = (count, word, words) => `${count} ${count === 1 ? word : words}`;
@@ -48,6 +48,10 @@ export const copy = Object.freeze({
   reconnecting: "No connection. You send nothing and see nothing new. Trying again.",
   backWhole: "Back. Nothing was missed.",
   backMissing: (seconds) => `Back. ${seconds.toFixed(1)} s are missing and stay missing.`,
+  slow: (rung) =>
+    rung === "newest"
+      ? "Your connection is slow. You see the newest only."
+      : "Your connection is slow. You see nobody until it is faster.",
   notOpen: "This circle is not open to you now.",
   workOrSchool:
     "In this room only what you say yourself is accepted. Readings from sensors are refused by law.",

@@ -27,12 +27,15 @@ export class Link {
   gaps = [];
   /** Why the last socket was closed, by name; nil at first. */
   lastClose = null;
+  /** What the city writes to this page: `every` message, the `newest` of each, or of the `field` only. */
+  rung = "every";
   #delays = [];
   #lostMs = null;
   #backMs = null;
 
   /** The client's `state`. */
   changed(state, nowMs) {
+    if (state !== "live") this.rung = "every"; // a new socket begins at the top
     if (state === "live") {
       this.state = "live";
     } else if (this.state === "live") {
@@ -82,9 +85,10 @@ export class Link {
     return median(this.#delays);
   }
 
-  /** @returns {"live"|"back"|"gap"|"lost"|"closed"|"connecting"} for the mark beside the words */
+  /** @returns {"live"|"slow"|"back"|"gap"|"lost"|"closed"|"connecting"} for the mark beside the words */
   kind(nowMs) {
     if (this.state === "live" && this.#isBack(nowMs)) return this.gaps.at(-1).isWhole ? "back" : "gap";
+    if (this.state === "live" && this.rung !== "every") return "slow";
     return this.state === "never" ? "connecting" : this.state;
   }
 
@@ -97,6 +101,7 @@ export class Link {
     const kind = this.kind(nowMs);
     if (kind === "back") return "back, nothing missed";
     if (kind === "gap") return `back, ${secondsOf(this.gaps.at(-1)).toFixed(1)} s missing`;
+    if (kind === "slow") return this.rung === "newest" ? "slow: newest only" : "slow: nobody for now";
     if (kind === "live") return this.delayMs === null ? "live" : `live · ${this.delayMs} ms`;
     return { lost: "reconnecting", closed: "closed", connecting: "connecting" }[kind];
   }

@@ -3,7 +3,7 @@
 /** Topics from the weightiest; what is not listed is not shown. */
 export const TOPICS = Object.freeze([
   "withdrawal late", "refused", "false seal", "no connection", "two tiers", "still there", "ended",
-  "ends soon", "closeness", "recorded late", "back", "stopped", "missing", "work or school",
+  "ends soon", "closeness", "slow", "recorded late", "back", "stopped", "missing", "work or school",
   "restored", "empty",
 ]);
 

@@ -315,6 +315,7 @@ export class Visit {
     skipped: (event, nowMs) => this.#missing(event, nowMs),
     snapshot: (event, nowMs) => this.#snapshot(event, nowMs),
     gap: (_, nowMs) => this.link.missed(nowMs),
+    rung: ({ rung }) => this.#slowed(rung),
     closeness: ({ close }) => {
       const { closeLimit, closeBack } = this.policy ?? {};
       if (close || !closeLimit) this.notices.drop("closeness");
@@ -349,11 +350,21 @@ export class Visit {
   };
 
   #lost(nowMs) {
+    this.notices.drop("slow");
     this.crowd.gap(nowMs);
     this.desk.cut();
     this.notices.drop("empty");
     this.notices.put("no connection", copy.reconnecting);
     this.says.say("link", copy.reconnecting);
+  }
+
+  #slowed(rung) {
+    this.link.rung = rung;
+    if (rung === "every") this.notices.drop("slow");
+    else {
+      this.notices.put("slow", copy.slow(rung));
+      this.says.say("link", copy.slow(rung));
+    }
   }
 
   #snapshot(event, nowMs) {

@@ -44,12 +44,20 @@ export class Watching {
       this.link.changed(event.state, nowMs);
       if (this.link.state === "lost") {
         this.crowd.gap(nowMs);
+        this.notices.drop("slow");
         this.notices.put("no connection", copy.reconnecting);
       } else if (event.state === "live") this.notices.drop("no connection");
     } else if (event.type === "close") this.link.closed(event.reason);
     else if (event.type === "policy") this.policy = event.policy;
+    else if (event.type === "rung") this.#slowed(event.rung);
     else if (event.type === "gap") this.link.missed(nowMs);
     else if (event.type === "snapshot") this.#settled(event, nowMs);
+  }
+
+  #slowed(rung) {
+    this.link.rung = rung;
+    if (rung === "every") this.notices.drop("slow");
+    else this.notices.put("slow", copy.slow(rung));
   }
 
   #settled(event, nowMs) {
