@@ -63,6 +63,8 @@ def test_numbers_that_come_late_fill_their_holes(order: list[int]) -> None:
         accounts.sample(STRAND, seq, 0)
     report = accounts.report()
     assert (report.delivered, report.repeated, report.unaccounted) == (8, 8, 0)
+    late = sum(any(other > seq for other in order[:place]) for place, seq in enumerate(order))
+    assert report.disordered == late
 
 
 def test_a_missing_tail_is_unaccounted_once_the_total_is_known() -> None:

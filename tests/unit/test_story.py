@@ -73,6 +73,10 @@ def everyone(plan: Schedule) -> frozenset[int]:
             LEAST + "[[act.happening]]\ndo = 'broadcast'\nwho = 'c'",
             "a broadcast is by a group of citizens with a `stage`",
         ),
+        (
+            LEAST + "[[act]]\nname = 'y'\nseconds = 2\n[[act.happening]]\ndo = 'leave'\nwho = 'e'",
+            "f.toml:19: act[1].happening[0].who: no such group",
+        ),
         (LEAST + "pace = 60", "citizens[0].per_s: 120 a second at the fastest act; at most 100"),
         (
             LEAST + "[clock]\nbegins = '25:00'",
