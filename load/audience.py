@@ -96,7 +96,7 @@ class Meaning(msgspec.Struct, gc=False):
     session: list[ServerMessage]
     messages: list[ServerMessage]
     due_ns: int = 0
-    """When its first sample was to be sent, on the monotonic clock."""
+    """When its first sample was to be sent, since the play began; negative: before."""
     forged: int = 0
 
 
@@ -151,7 +151,7 @@ class Spectator:
                     if is_public:
                         self.entered.set()
                 accounts.apply(entry, None, now_ns)
-        if taken:
+        if taken and meaning.due_ns >= 0:
             house.due[meaning.due_ns // 1_000_000_000] += taken
         return meaning.session if self.viewer is None else meaning.messages
 
@@ -247,7 +247,7 @@ class House:
         if samples:
             self.batches[samples] += 1
             first = next(entry for entry in meaning.books if entry.__class__ is tuple)
-            meaning.due_ns = first[2] - (self._begin_ns or 0)
+            meaning.due_ns = -1 if self._begin_ns is None else first[2] - self._begin_ns
         if len(self._meanings) >= FRAMES_KEPT_MAX:
             del self._meanings[next(iter(self._meanings))]
         self._meanings[frame] = meaning
@@ -347,7 +347,7 @@ class House:
         due, self.due = self.due, Counter()
         received, self._told_bytes = self.bytes_received - self._told_bytes, self.bytes_received
         at_ms = (monotonic_ns() - begin_ns) // 1_000_000
-        return Progress(fresh.total(), at_ms, fresh, due, batches, received)
+        return Progress(due.total(), at_ms, fresh, due, batches, received)
 
     def _on_order(self, order: object) -> None:
         match order:
@@ -360,6 +360,9 @@ class House:
                     self.grants.acted(order.citizen, order.tier, MonotonicNs(order.at_ns))
             case Begin():
                 self._begin_ns = order.at_ns
+                # what came before is no part of the play: its seconds begin now
+                self._told, self._told_bytes = self.counts.copy(), self.bytes_received
+                self.batches.clear()
             case Silenced():
                 is_slow = self.plan.bytes_per_s is not None
                 last_ns = 0 if is_slow else self.grants.of(order.citizen).last_ns

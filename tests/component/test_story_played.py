@@ -90,6 +90,8 @@ def test_the_quick_story_keeps_every_law_under_every_attack(
     assert set(found["services"]) >= {"gateway-0", "ingest-0", "fanout-0", "nats-server"}
     assert found["services"]["gateway-0"]["memory_mb_max"] > 10
     assert len(found["seconds"]) >= 8
+    assert found["seconds"][0]["at_s"] == 0
+    assert found["seconds"][-1]["at_s"] < 60
     assert "<svg" in report.read_text(encoding="utf-8")
 
 
