@@ -391,6 +391,26 @@ def test_whoever_sees_more_as_a_follower_is_told_as_one_alone() -> None:
     assert hall.follower.screen.cells.keys().isdisjoint(hall.stranger.screen.cells)
 
 
+def test_a_pseudonym_that_was_struck_for_a_follower_comes_back_to_none_of_its_windows() -> None:
+    """Who has seen somebody in full could know a cell again that went on without a break."""
+    hall = Hall(members=Tier.COARSE)
+    window = hall.stage.join(hall.ben, hall.room)
+    hall.say()
+    hall.stage.advance(1100)
+    (members,) = hall.stranger.screen.cells
+    assert list(window.screen.cells) == [members]
+    hall.follow()
+    assert not window.screen.cells
+    hall.stage.leave(hall.follower)
+    hall.stage.leave(window)
+    back = hall.stage.join(hall.ben, hall.room)
+    hall.say()
+    hall.stage.advance(1100)
+    assert list(hall.stranger.screen.cells) == [members]
+    assert members not in back.screen.cells
+    assert len(back.screen.cells) == 1
+
+
 def test_a_follow_outlives_a_hole_and_a_restart_of_fanout() -> None:
     hall = Hall(members=Tier.WITHHELD)
     hall.follow()

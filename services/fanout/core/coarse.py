@@ -34,7 +34,7 @@ class Face:
     again after `absent` or `struck`.
     """
 
-    __slots__ = ("_random_bytes", "begins_ns", "message", "pseudonym")
+    __slots__ = ("_random_bytes", "begins_ns", "hidden_from", "message", "pseudonym")
 
     def __init__(self, begins_ns: int, random_bytes: Callable[[int], bytes]) -> None:
         self._random_bytes = random_bytes
@@ -43,6 +43,8 @@ class Face:
         self.pseudonym: bytes | None = None
         self.message: bytes | None = None
         """The newest record while the citizen is on show; nil: nobody sees the pseudonym."""
+        self.hidden_from: dict[bytes, None] = {}
+        """Persons for whom alone the pseudonym was struck: it must not come back to them."""
 
     def tick(
         self,
@@ -64,6 +66,7 @@ class Face:
             return None
         absent = (self.pseudonym, encode(Coarse(sanctuary, stamp, self.pseudonym, None)))
         self.pseudonym = self.message = None
+        self.hidden_from.clear()
         return absent
 
     def struck(self, sanctuary: bytes) -> bytes:

@@ -192,8 +192,10 @@ class Presence:
         person = self.room.seats[session].citizen
         form = self.route.form_for(person)
         lift = self.lifts.get(person)
+        face = self.members.face
+        is_marked = lift is not None or (face is not None and person in face.hidden_from)
         if form is self.members.form and (
-            form is not Tier.COARSE or (lift is None and not self._has_excepted(person))
+            form is not Tier.COARSE or not (is_marked or self._has_apart(person))
         ):
             return
         self.room.deny(session, self.citizen)
@@ -372,13 +374,15 @@ class Presence:
             else:
                 following[session] = None
         if route.members is Tier.COARSE:
-            # a pseudonym that was struck for one session of a person must not come back there, and a
-            # person knows one: so it keeps its own, on every session
-            seats = room.seats
-            for session in (*self.excepted, *self.followers.sessions):
-                if session not in alone and session not in following:
-                    back = room.citizens[seats[session].citizen]
-                    alone |= {s: Tier.COARSE for s in back if s not in alone and s not in following}
+            # a person knows one pseudonym, and none that was struck for it: who has a session that is
+            # apart, or had, sees the members' on no session
+            seats, face = room.seats, self.members.face
+            apart = (*self.excepted, *self.followers.sessions, *alone, *following)
+            persons = dict.fromkeys(seats[session].citizen for session in apart)
+            for person in {**persons, **(face.hidden_from if face is not None else {})}:
+                for session in room.citizens.get(person, ()):
+                    if session not in alone and session not in following:
+                        alone[session] = Tier.COARSE
         return alone, following
 
     def _has_own_face(self, session: bytes) -> bool:
@@ -387,7 +391,7 @@ class Presence:
         person = seats[session].citizen
         if any(seats[other].citizen == person for other in sessions):
             return False
-        return person in self.lifts or self._has_excepted(person)
+        return person in self.lifts or self._has_apart(person)
 
     def _note_lifts(self, route: Route, now_ns: MonotonicNs) -> None:
         """For whom an exception became milder, or an end, or who may follow from now on; those who are
@@ -404,9 +408,10 @@ class Presence:
             if route.most_for(person) > before.most_for(person):
                 self.lifts[person] = Lift(now_ns, self.strands.values())
 
-    def _has_excepted(self, person: bytes) -> bool:
+    def _has_apart(self, person: bytes) -> bool:
         seats = self.room.seats
-        return any(seats[session].citizen == person for session in self.excepted)
+        apart = (*self.excepted, *self.followers.sessions)
+        return any(seats[session].citizen == person for session in apart)
 
     def _hidden_from(self, view: View, strands: tuple[Strand, ...]) -> dict[bytes, Lift]:
         """Sessions of an audience, of members or followers, from whom something of these strands is
@@ -432,6 +437,9 @@ class Presence:
         """Strike the members' form for one session. True: it saw something."""
         if self.members.form is Tier.WITHHELD:
             return False
+        face = self.members.face
+        if face is not None and face.message is not None:
+            face.hidden_from[self.room.seats[session].citizen] = None
         stream = self.room.stream_of(session)
         if stream is not None:
             stream.add(
