@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shared.contracts import (
+    Approval,
     Audience,
     ConsentException,
     ConsentRecord,
@@ -28,24 +29,31 @@ class Allowed:
     scopes: dict[Key, tuple[int, int | None]]
     """(purpose, audience, sanctuary|any) → (tier, until)."""
     limits: dict[tuple[bytes, bytes | None], tuple[int, int | None]]
+    approved: dict[bytes, int | None]
+    """Who may follow → until when."""
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
         """When time alone changes what this allows."""
         rows = (*self.scopes.values(), *self.limits.values())
-        return tuple(until for _, until in rows if until is not None)
+        ends = (*(until for _, until in rows), *self.approved.values())
+        return tuple(until for until in ends if until is not None)
 
     def moments(self, from_ms: int, to_ms: int) -> list[int]:
         """Times at which everything is met that this allows between the two."""
         return [from_ms, to_ms, *(end for end in self.ends if from_ms < end < to_ms)]
 
     def after(self, record: ConsentRecord) -> Allowed:
-        scopes, limits = dict(self.scopes), dict(self.limits)
+        scopes, limits, approved = dict(self.scopes), dict(self.limits), dict(self.approved)
         if isinstance(record, Grant):
             key = (int(record.purpose), int(record.audience), record.sanctuary)
             scopes[key] = (int(record.tier), record.until_ms)
         elif isinstance(record, ConsentException):
             limits[record.person, record.sanctuary] = (int(record.tier), record.until_ms)
+        elif isinstance(record, Approval):
+            approved.pop(record.person, None)
+            if record.is_approved:
+                approved[record.person] = record.until_ms
         else:
             assert isinstance(record, Withdrawal)
             for purpose in Purpose:
@@ -60,12 +68,28 @@ class Allowed:
                     for key in list(scopes):
                         if key[:2] == (int(purpose), int(audience)):
                             del scopes[key]
-        return Allowed(scopes, limits)
+        return Allowed(scopes, limits, approved)
 
     def tier(
         self, policy: Policy, audience: Audience, person: bytes | None, now_ms: int, tier_max: Tier
     ) -> int:
-        """How closely this person of this audience may see the citizen at that moment."""
+        """How closely this person may see the citizen at that moment: in this audience, or, as a
+        member, as a follower.
+        """
+        tier = self.tier_in(policy, audience, person, now_ms, tier_max)
+        if audience is Audience.MEMBERS:
+            follower = self.tier_in(policy, Audience.FOLLOWERS, person, now_ms, tier_max)
+            tier = max(tier, follower)
+        return tier
+
+    def tier_in(
+        self, policy: Policy, audience: Audience, person: bytes | None, now_ms: int, tier_max: Tier
+    ) -> int:
+        """In this one audience."""
+        if audience is Audience.FOLLOWERS:
+            until = self.approved.get(person or b"", 0)
+            if until is not None and now_ms >= until:
+                return 0
         tier = self._granted(policy.sanctuary, audience, now_ms)
         if policy.public and audience is Audience.MEMBERS:
             tier = max(tier, self._granted(policy.sanctuary, Audience.PUBLIC, now_ms))
@@ -88,4 +112,4 @@ class Allowed:
         return entry[0]
 
 
-NOTHING = Allowed({}, {})
+NOTHING = Allowed({}, {}, {})

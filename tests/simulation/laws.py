@@ -13,6 +13,8 @@ from shared.contracts import (
     Admitted,
     Answers,
     Coarse,
+    MemberBatch,
+    MemberFollows,
     NumbersSkipped,
     Released,
     SampleShown,
@@ -131,6 +133,46 @@ class StaysUnsaid(Law):
                 f"{type(message).__name__} to {connection} with a sample of "
                 f"{self.oracle.name(citizen)} from {said_ns / 1e9:.4f} s, when "
                 f"{Tier(meant).name} was the most"
+            )
+
+
+class BeyondTheLimit(Law):
+    name = "beyond the limit one sees whom one follows, and nobody else"
+
+    def __init__(self, oracle: Oracle) -> None:
+        super().__init__(oracle)
+        self._followed: dict[tuple[bytes, bytes], set[bytes]] = {}
+        """(session, sanctuary) → everybody whom it ever said it follows: the end of a wish takes
+        as long as a leave."""
+
+    def published(self, sender: str, subject: str, event: object) -> None:
+        if isinstance(event, MemberBatch):
+            for each in event.events:
+                if isinstance(each, MemberFollows):
+                    seat = (each.session, each.sanctuary)
+                    self._followed.setdefault(seat, set()).update(each.followed)
+
+    def writes(self, connection: Connection, message: ServerMessage) -> None:
+        whose: tuple[bytes, bytes] | None = None
+        match message:
+            case StrandShown():
+                whose = (message.citizen, message.sanctuary)
+            case SampleShown():
+                truth = self.oracle.strands.get(message.strand)
+                whose = None if truth is None else (truth.citizen, truth.sanctuary)
+            case Coarse() if message.cell is not None:
+                whose = self.oracle.pseudonyms.get(message.pseudonym)
+            case _:
+                pass
+        if whose is None or connection.citizen is None:
+            return
+        citizen, sanctuary = whose
+        room = connection.screen.rooms.get(sanctuary)
+        followed = self._followed.get((connection.session, sanctuary), ())
+        if room is not None and not room.is_close and citizen not in followed:
+            raise self.broken(
+                f"{connection} is shown {self.oracle.name(citizen)} ({type(message).__name__}), "
+                "whom it does not follow"
             )
 
 

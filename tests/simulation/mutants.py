@@ -102,6 +102,14 @@ def _no_lift_is_noted(_: Any) -> Any:
     return noted
 
 
+def _all_are_followers(_: Any) -> Any:
+    def followers(self: Room, citizen: bytes) -> dict[bytes, None]:
+        """Whoever may follow does, asked or not."""
+        return dict.fromkeys(self.seats)
+
+    return followers
+
+
 def _without_seal(strand: Any) -> Any:
     def shown(self: View, of: Any, lift: Any = None) -> bytes:
         seal: Signed | None = of.seal
@@ -137,6 +145,9 @@ MUTANTS: dict[str, Mutant] = {
     "what was said out of somebody's sight stays out of it": _mutant(
         Presence, "_note_lifts", _no_lift_is_noted
     ),
+    "beyond the limit one sees whom one follows, and nobody else": _mutant(
+        Room, "followers", _all_are_followers
+    ),
     "nothing after struck": _mutant(Presence, "aim", _aims_where_it_aimed),
     "order within a strand": _mutant(Room, "settle", _no_barrier),
     "no sample admitted twice": _mutant(Lane, "flush", _some_batches_again),
@@ -150,7 +161,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
 }
 """Law → the mutant that breaks it: in order, a fanout that waits for the registry before it narrows;
-one that shows a person what was said while it was excepted; one that strikes and goes on; one that
-lets people in ahead of what waits; an ingest that sends a batch again under a new number; a gateway
-that carries repeated batches out; an ingest that announces no loss; a snapshot without its seal; a
-replica that passes over holes."""
+one that shows a person what was said while it was excepted; one to which whoever may follow does;
+one that strikes and goes on; one that lets people in ahead of what waits; an ingest that sends a batch
+again under a new number; a gateway that carries repeated batches out; an ingest that announces no loss;
+a snapshot without its seal; a replica that passes over holes."""

@@ -22,6 +22,7 @@ from shared.contracts import (
     EdgeBatch,
     Enrolled,
     Enter,
+    EnterFollowers,
     EnterPublic,
     Joined,
     KeyReleased,
@@ -246,7 +247,7 @@ class Oracle:
                 self.recorded(event)
             case EdgeBatch():
                 for operation in event.operations:
-                    if isinstance(operation, Deliver | Enter | EnterPublic):
+                    if isinstance(operation, Deliver | Enter | EnterFollowers | EnterPublic):
                         self._read_segments(operation.segments)
             case MemberBatch():
                 for each in event.events:

@@ -48,6 +48,10 @@ class Person:
         self.rooms = rooms
         """Where this person wants to be, now."""
         self.skew_ms = skew_ms
+        self.follows: dict[bytes, tuple[str, ...]] = {}
+        """Sanctuary → whom this person follows there."""
+        self.followed_ns = -COARSE_RETURNS_NS
+        """When that last changed."""
         self.twin_of: Person | None = None
         self.socket: Socket | None = None
         self.is_silenced = False
@@ -178,11 +182,16 @@ class Person:
             citizen = speaker.citizen
             if citizen is None:
                 continue
-            tier = world.tier_now(connection, citizen, sanctuary)
-            if tier is None:
+            is_public = connection.watches is not None
+            audience = Audience.PUBLIC if is_public else Audience.MEMBERS
+            tier = world.tier_now(connection, citizen, sanctuary, audience)
+            followed = world.tier_now(connection, citizen, sanctuary, Audience.FOLLOWERS)
+            if tier is None or followed is None:
                 continue  # it changes about now
             if not room.is_close:
                 tier = min(tier, 1)
+            if speaker.name in self.follows.get(sanctuary, ()):
+                tier = max(tier, followed)
             shown = [
                 each
                 for each in room.strands.values()
@@ -214,7 +223,8 @@ class Person:
                 narrowed = world.oracle.narrowed_ns.get(citizen, -COARSE_RETURNS_NS)
                 late = newest < world.fanout_now_s(sanctuary) - COARSE_LATE_S
                 is_dark = world.fell_lately(connection, sanctuary, citizen)
-                if late and not is_dark and self.now_ns - narrowed > COARSE_RETURNS_NS:
+                quiet_ns = self.now_ns - max(narrowed, self.followed_ns)
+                if late and not is_dark and quiet_ns > COARSE_RETURNS_NS:
                     missing.append(f"{connection} does not see {speaker.name} coarse")
         return missing
 
@@ -364,7 +374,40 @@ class Member(Person):
             self.trace(f"enters the {self.world.oracle.name(sanctuary)}")
             self.rooms = (*self.rooms, sanctuary)
             self.session.join(sanctuary, speak=sanctuary in self.voice)
+            self.say_follows(sanctuary)
             self.session.tick(self.now_ns, self.now_ms)
+            self.talk()
+
+    def follow(self, sanctuary: bytes, whom: Member, *, ends: bool = False) -> None:
+        """From now on, or no more; where this person is not, from the next entrance on."""
+        if whom.citizen is None or self.is_silenced:
+            return
+        before = self.follows.get(sanctuary, ())
+        after = tuple(name for name in before if name != whom.name)
+        self.follows[sanctuary] = after if ends else (*after, whom.name)
+        self.followed_ns = self.now_ns
+        self.trace(f"follows {self.follows[sanctuary]}")
+        self.say_follows(sanctuary)
+        self.session.tick(self.now_ns, self.now_ms)
+        self.talk()
+
+    def say_follows(self, sanctuary: bytes) -> None:
+        names = self.follows.get(sanctuary, ())
+        known = [each.citizen for each in self.world.citizens if each.name in names]
+        if sanctuary in self.session.seats:
+            self.session.follow(sanctuary, [each for each in known if each is not None])
+
+    def approve(self, whom: Member, for_ms: int | None) -> None:
+        if whom.citizen is not None:
+            until_ms = None if for_ms is None else WallMs(self.world.fanout_now_ms + for_ms)
+            self.trace(f"lets {whom.name} follow until {until_ms}")
+            self.session.approve(whom.citizen, self.now_ns, self.now_ms, until_ms=until_ms)
+            self.talk()
+
+    def revoke(self, whom: Member) -> None:
+        if whom.citizen is not None:
+            self.trace(f"lets {whom.name} follow no more")
+            self.session.revoke(whom.citizen, self.now_ns, self.now_ms)
             self.talk()
 
     def hush(self, sanctuary: bytes) -> None:
@@ -421,6 +464,9 @@ class Member(Person):
             skew_ms=self.skew_ms,
             verifies=False,
         )
+        twin.follows = self.follows
+        for sanctuary in self.rooms:
+            twin.say_follows(sanctuary)
         twin.twin_of = self
         return twin
 

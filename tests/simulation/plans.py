@@ -22,6 +22,8 @@ AWAY_SHARE = 0.08
 """Of the speakers; so that two of five seeds have somebody away."""
 LIFT_SHARE = 0.35
 """Of the speakers: two a seed except somebody who sits beside them, and lift it again."""
+FOLLOWED_SHARE = 0.3
+"""Of the speakers in the commons: two of three seeds have followers."""
 AWAY_NS = (9_800 * MS, 11 * S)
 """Ingest keeps a strand for 10 s after its citizen's last session; all are back by 15.5 s."""
 
@@ -67,6 +69,7 @@ def populate(world: World, random: Random) -> list[Person]:
     _plan(world, random, speakers, members, people)
     _plan_absences(world, Random(f"{world.seed}/absences"), speakers)
     _plan_lifts(world, Random(f"{world.seed}/lifts"), speakers, members)
+    _plan_followers(world, Random(f"{world.seed}/followers"), speakers, members)
     return people
 
 
@@ -183,3 +186,38 @@ def _plan_lifts(
         world.schedule.at(at_ns, partial(citizen.make_exception, where, whom, Tier.FULL))
         if random.random() < 0.4:
             world.schedule.at(at_ns + random.randint(-500, 500) * MS, whom.hang_up)
+
+
+def _plan_followers(
+    world: World, random: Random, speakers: list[Member], members: list[Member]
+) -> None:
+    """Grant, approval and wish in any order; some wish in vain; some are let go again, or let go."""
+    commons, _ = world.policies
+
+    def moment() -> int:
+        return random.randint(1_500, 8_000) * MS
+
+    for citizen in speakers:
+        beside = [each for each in members if each is not citizen and commons in each.rooms]
+        if commons not in citizen.voice or not beside or random.random() >= FOLLOWED_SHARE:
+            continue
+        where = random.choice((commons, None))
+        tier = random.choice((Tier.FULL, Tier.FULL, Tier.COARSE))
+        for_ms = random.randint(1_000, 6_000) if random.random() < 0.2 else None
+        granted = partial(citizen.grant, where, tier, Audience.FOLLOWERS, for_ms)
+        world.schedule.at(moment(), granted)
+        for whom in random.sample(beside, min(len(beside), random.randint(1, 3))):
+            world.schedule.at(moment(), partial(whom.follow, commons, citizen))
+            if random.random() < 0.25:
+                continue
+            at_ns = moment()
+            for_ms = random.randint(500, 6_000) if random.random() < 0.25 else None
+            world.schedule.at(at_ns, partial(citizen.approve, whom, for_ms))
+            if random.random() < 0.3:
+                at_ns += random.randint(200, 3_000) * MS
+                world.schedule.at(at_ns, partial(citizen.revoke, whom))
+            if random.random() < 0.3:
+                at_ns += random.randint(200, 1_000) * MS
+                world.schedule.at(at_ns, partial(citizen.approve, whom, None))
+            if random.random() < 0.3:
+                world.schedule.at(moment(), partial(whom.follow, commons, citizen, ends=True))

@@ -123,6 +123,7 @@ class Screen:
                     del self.strands[strand]
                 room.strands.clear()
                 room.cells.clear()
+                room.is_close = True  # a snapshot of a room that is not says so
                 room.snapshots += 1
                 room.in_snapshot = message.count
                 self.in_snapshot = room if message.count else None

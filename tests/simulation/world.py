@@ -24,6 +24,7 @@ from tests.simulation.faults import CALM_NS, draw_faults
 from tests.simulation.laws import (
     LATE_MS,
     AdmittedOnce,
+    BeyondTheLimit,
     Converges,
     InEqualsOut,
     Law,
@@ -87,6 +88,7 @@ class World:
         self.laws: tuple[Law, ...] = (
             LiveGrant(self.oracle, self.fanout_times_ms),
             StaysUnsaid(self.oracle, lambda sanctuary: self.fanout_times_ms(sanctuary)[0]),
+            BeyondTheLimit(self.oracle),
             NothingAfterStruck(self.oracle),
             AdmittedOnce(self.oracle),
             OrderWithinStrand(self.oracle),
@@ -135,13 +137,14 @@ class World:
 
     # ── what is so, for `pending` ────────────────────────────────────────────────────────────────
 
-    def tier_now(self, connection: Connection, citizen: bytes, sanctuary: bytes) -> int | None:
-        """The tier that must be shown; None while an expiry changes it about now."""
+    def tier_now(
+        self, connection: Connection, citizen: bytes, sanctuary: bytes, audience: Audience
+    ) -> int | None:
+        """The tier that this audience must be shown; None while an expiry changes it about now."""
         state = self.oracle.chain(citizen).states[-1]
         now_ms = self.nodes[self.fanout_of(sanctuary)].now_ms
-        audience = Audience.PUBLIC if connection.watches is not None else Audience.MEMBERS
         tiers = {
-            state.tier(
+            state.tier_in(
                 self.policies[sanctuary], audience, connection.citizen, at_ms, self.oracle.tier_max
             )
             for at_ms in (now_ms, now_ms - LATE_MS)
