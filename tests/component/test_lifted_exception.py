@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgpack
+import pytest
 
 from tests.support.city import RunningCity
 from tests.support.wire import Message, Person, Speaking, Wire, sanctuary_id
@@ -50,6 +51,7 @@ def note_of(body: bytes) -> str | None:
     return note
 
 
+@pytest.mark.timeout(180)
 async def test_who_was_excepted_never_learns_what_was_said_meanwhile(
     shared_city: RunningCity,
 ) -> None:

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.city.life import die_with
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.oracle import Broken
 from tests.simulation.world import World
@@ -108,6 +109,14 @@ def _settle_in() -> None:
     os.nice(NICE)
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)
+
+
+def _begin(parent: int) -> None:
+    """In a new process: whoever waits for a real city meanwhile goes first, and nobody is left behind."""
+    os.nice(NICE)
+    die = die_with(parent)
+    if die is not None:
+        die()
 
 
 def _run_one(seed: int, mutant: str | None) -> Outcome:

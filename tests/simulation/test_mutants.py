@@ -11,7 +11,7 @@ SEEDS_MAX = 200
 """Faults are drawn: the ones that bring a mistake to light are on in some seeds only."""
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("law", sorted(MUTANTS))
 def test_a_mutant_is_caught_by_its_law(law: str) -> None:
     broken: dict[str, int] = {}
