@@ -135,6 +135,10 @@ class Wire:
                 return message
             self.passed.append(message)
 
+    def look_back(self) -> None:
+        """What was passed is received again, before anything else."""
+        self._waiting[:0], self.passed = self.passed, []
+
     async def wait_closed(self) -> ClosedByServerError:
         try:
             while True:
