@@ -39,11 +39,13 @@ def replay(url: str, recordings: Path, *options: str) -> dict[str, Any]:
     """`synchronia load replay --json`; its result, whose `good` says whether the books balance."""
     command = [sys.executable, "-m", "shared.cli", "load", "replay", str(recordings)]
     command += ["--url", url, "--json", "--loop", *options]
+    # a result file is published: it names the recordings, not where they lie on this machine
+    told = ["synchronia", "load", "replay", recordings.name, *command[6:]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode == 2 or not done.stdout:
-        return {"good": False, "command": command[3:], "error": done.stderr.strip()[-500:]}
+        return {"good": False, "command": told, "error": done.stderr.strip()[-500:]}
     result: dict[str, Any] = json.loads(done.stdout)
-    return {"command": ["synchronia", *command[3:]], **result}
+    return {"command": told, **result}
 
 
 def latency(recordings: Path, seconds: float) -> dict[str, Any]:
