@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.browser.node_citizen import NODE, ROOT
+from tests.browser.node_citizen import ROOT
+from tests.browser.node_tests import assert_all_pass
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -23,17 +23,7 @@ LINES_MAX = 300
 
 @pytest.mark.parametrize("tests", NODE_TESTS, ids=lambda path: path.name)
 def test_nodes_own_tests_pass(tests: Path) -> None:
-    told = subprocess.run(
-        [NODE, "--test", "--test-reporter=tap", "--test-timeout=20000", str(tests)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert told.returncode == 0, told.stdout + told.stderr
-    counts = {name: int(n) for name, n in re.findall(r"^# (\w+) (\d+)$", told.stdout, re.MULTILINE)}
-    assert counts["pass"] == counts["tests"] > 0
-    assert counts["skipped"] == counts["todo"] == 0
+    assert_all_pass(tests)
 
 
 def modules() -> list[Path]:
