@@ -7,6 +7,7 @@ timer ticks if it is due, the core is flushed once. A crash loses the core and t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ Core = Any
 Input = Callable[[Core, MonotonicNs, WallMs], Iterable[Any]]
 
 
-class Node:
+class Node(ABC):
     """An instance of one service in the simulation."""
 
     flushes = False
@@ -65,9 +66,9 @@ class Node:
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
+    @abstractmethod
     def make(self) -> Core:
         """A core as `__main__` would make it at a start."""
-        raise NotImplementedError
 
     def start(self) -> None:
         self.life += 1
@@ -81,9 +82,9 @@ class Node:
         if not self.is_up:
             self.start()
 
+    @abstractmethod
     def patterns(self) -> tuple[str, ...]:
         """The subjects that its shell subscribes to."""
-        raise NotImplementedError
 
     def slots(self) -> tuple[int, ...]:
         """The slots that it owns; those without a room are left out, nothing would happen there."""
