@@ -10,7 +10,6 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 
 import msgspec
@@ -188,7 +187,6 @@ class Gang:
         self._begin_ns: int | None = None
         self._is_leaving = False
         self._stop = asyncio.Event()
-        self._orders = asyncio.Event()
         for assault in plan.assaults:
             attack = assault.attack
             report = AttackReport(attack.kind)
@@ -214,13 +212,13 @@ class Gang:
             for each in self._everyone:
                 group.create_task(self._keep(each.person.connection, each.report))
             if await self._enter_all():
-                await self._until(lambda: self._begin_ns is not None)
+                await self._post.until(lambda: self._begin_ns is not None)
                 async with asyncio.TaskGroup() as assaults:
                     for place, assault in enumerate(self.plan.assaults):
                         assaults.create_task(self._assault(place, assault, group))
                 await self._close()
                 self.tell(self._report())
-            await self._until(lambda: self._is_leaving)
+            await self._post.until(lambda: self._is_leaving)
             for connection in self._connections():
                 connection.stop()
 
@@ -344,12 +342,6 @@ class Gang:
                 pass  # for those who keep books
             case _:
                 raise AssertionError(order)
-        self._orders.set()
-
-    async def _until(self, met: Callable[[], bool]) -> None:
-        while not met():
-            self._orders.clear()
-            await self._orders.wait()
 
 
 def attackers_process(plan: AttackersPlan, pipe: Pipe) -> None:

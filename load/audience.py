@@ -11,7 +11,6 @@ import gc
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from typing import get_args
 
@@ -215,7 +214,6 @@ class House:
         self._meanings: dict[bytes, Meaning] = {}
         self._begin_ns: int | None = None
         self._finish: Finish | None = None
-        self._orders = asyncio.Event()
         self._is_leaving = False
         self._told: Counter[int] = Counter()
         self._told_bytes = 0
@@ -276,7 +274,7 @@ class House:
             await pause(STRANGERS_S)
             self._post.tell(Ready([]))
             changing = group.create_task(self._change_in_time())
-            await self._until(lambda: self._finish is not None)
+            await self._post.until(lambda: self._finish is not None)
             changing.cancel()
             if relay is not None:
                 relay.hurry()
@@ -285,7 +283,7 @@ class House:
             if self._begin_ns is not None:
                 self._post.tell(self._progress(self._begin_ns))
             self._post.tell(self._report())
-            await self._until(lambda: self._is_leaving)
+            await self._post.until(lambda: self._is_leaving)
             for spectator in self.spectators:
                 spectator.connection.stop()
             if relay is not None:
@@ -301,7 +299,7 @@ class House:
 
     async def _change_in_time(self) -> None:
         """What the story has these viewers do, each at its time."""
-        await self._until(lambda: self._begin_ns is not None)
+        await self._post.until(lambda: self._begin_ns is not None)
         assert self._begin_ns is not None
         for change in self.plan.changes:
             await pause(max(0.0, (self._begin_ns - monotonic_ns()) / 1e9 + change.at_ms / 1000))
@@ -373,12 +371,6 @@ class House:
                 self._is_leaving = True
             case _:
                 raise AssertionError(order)
-        self._orders.set()
-
-    async def _until(self, met: Callable[[], bool]) -> None:
-        while not met():
-            self._orders.clear()
-            await self._orders.wait()
 
     async def _settle(self) -> None:
         """Until every viewer saw every strand end, or long enough."""

@@ -28,10 +28,17 @@ class Post:
         self._out: SimpleQueue[bytes | None] = SimpleQueue()
         self._sender = threading.Thread(target=self._send_all, daemon=True)
         self._task: asyncio.Task[Any] | None = None
+        self._heard = asyncio.Event()
 
     def tell(self, message: object) -> None:
         """As it is now, in order; sent when the pipe has room."""
         self._out.put(pickle.dumps(message))
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        """Wait for orders until `met`."""
+        while not met():
+            self._heard.clear()
+            await self._heard.wait()
 
     def _send_all(self) -> None:
         with contextlib.suppress(OSError):  # the parent is gone: the loop hears it too
@@ -42,6 +49,7 @@ class Post:
         try:
             while self._pipe.poll():
                 self._on_order(self._pipe.recv())
+                self._heard.set()
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._pipe.fileno())
             assert self._task is not None

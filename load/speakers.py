@@ -10,7 +10,6 @@ import asyncio
 import gc
 import signal
 from collections import Counter
-from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 
 from load.fine_selector import FineSelector
@@ -64,7 +63,6 @@ class Troupe:
         self._begin_ns: int | None = None
         self._is_leaving = False
         self._stop = asyncio.Event()
-        self._orders = asyncio.Event()
         self._due: Counter[int] = Counter()
         self._late_ns_max = 0
         self._withdrawals: list[Silenced] = []
@@ -79,7 +77,7 @@ class Troupe:
                 group.create_task(self._keep(person))
             if await self._enter_all():
                 await self._perform(group)
-            await self._until(lambda: self._is_leaving)
+            await self._post.until(lambda: self._is_leaving)
             for person in self.people:
                 person.connection.stop()
 
@@ -106,7 +104,7 @@ class Troupe:
         return True
 
     async def _perform(self, group: asyncio.TaskGroup) -> None:
-        await self._until(lambda: self._begin_ns is not None)
+        await self._post.until(lambda: self._begin_ns is not None)
         gc.collect()
         gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
         assert self._begin_ns is not None
@@ -268,12 +266,6 @@ class Troupe:
                 self._stop.set()
             case _:
                 raise AssertionError(order)
-        self._orders.set()
-
-    async def _until(self, met: Callable[[], bool]) -> None:
-        while not met():
-            self._orders.clear()
-            await self._orders.wait()
 
 
 def cell_of(valence: int, arousal: int) -> int:
