@@ -30,4 +30,5 @@ async def connected(instance: str, url: str, *, seed: Path | None = None) -> Asy
         try:
             yield bus
         finally:
+            await bus.close()
             running.cancel()
