@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from load.drive import RunFailed
-from load.knock import knock
-from load.play_commands import play, stories
-from load.recordings import RecordingRefused
-from load.replay import Replay, Wish
-from load.verdict import Verdict, as_json, rows
+from load.judge.verdict import Verdict, as_json, rows
+from load.play.commands import play, stories
+from load.replay.run import Replay, Wish
+from load.story.recordings import RecordingRefused
+from load.swarm.drive import RunFailed
+from load.swarm.knock import knock
 from shared.client.commands import DEFAULT_SANCTUARY, DEFAULT_URL
 from shared.client.connection import UrlRefused, live_url
 from shared.client.visit import ErrandFailed

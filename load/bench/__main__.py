@@ -24,11 +24,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from load import synthetic
 from load.bench.floor import loopback_echo
 from load.bench.own_city import own_city
 from load.bench.recovery import FAULTS, recover
 from load.bench.silence import Gauge
+from load.story import synthetic
 from shared.cli.running import RunningCity
 
 PARTS = ["floor", "latency", "withdrawal", "recovery", "admission", "router", "egress", "memory"]

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 
-from load.relay import Relay
+from load.swarm.relay import Relay
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import Keyring, Session
 from shared.client.words import sanctuary_of

@@ -137,6 +137,16 @@ def test_nothing_imports_the_tests_or_the_load() -> None:
     assert offenders(driving, "services") == []
 
 
+def test_a_room_of_the_load_imports_only_those_before_it() -> None:
+    rooms = ("story", "swarm", "judge", "report", "play", "replay")
+    for place, room in enumerate(rooms):
+        # the two runs stand beside each other
+        later = {*rooms[place + 1 :], *(("play",) if room == "replay" else ())}
+        paths = modules(f"load/{room}")
+        assert paths, room
+        assert offenders(paths, "load.commands", *(f"load.{each}" for each in later)) == []
+
+
 def test_only_the_bus_imports_nats() -> None:
     outside = [
         path

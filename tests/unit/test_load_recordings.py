@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load import synthetic
-from load.recordings import (
+from load.story import synthetic
+from load.story.recordings import (
     Moment,
     RecordingRefused,
     cues,
@@ -23,7 +23,7 @@ from load.recordings import (
 )
 
 HEADER = "clip,t,valence,arousal\n"
-SHIPPED = Path(synthetic.__file__).parent / "recordings"
+SHIPPED = Path(synthetic.__file__).parents[1] / "recordings"
 
 
 def write(directory: Path, text: str, name: str = "p.csv") -> Path:

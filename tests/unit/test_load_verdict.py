@@ -8,18 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load.latency import STEP_NS, Latencies
-from load.plan import (
-    AudienceReport,
-    CoarseSeen,
-    Felt,
-    PersonReport,
-    Silenced,
-    SpeakersReport,
-)
-from load.schedule import tiers_of
-from load.speakers import cell_of
-from load.verdict import (
+from load.judge.verdict import (
     Verdict,
     as_json,
     judge,
@@ -28,6 +17,17 @@ from load.verdict import (
     rows,
     unexplained,
 )
+from load.story.schedule import tiers_of
+from load.swarm.latency import STEP_NS, Latencies
+from load.swarm.plan import (
+    AudienceReport,
+    CoarseSeen,
+    Felt,
+    PersonReport,
+    Silenced,
+    SpeakersReport,
+)
+from load.swarm.speakers import cell_of
 from shared.client.core import AccountsReport
 from shared.contracts.records import Tier
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from load.moods import GroupMoods, wander
-from load.recordings import Moment, Recording
-from load.schedule import Pace, Schedule, steps
-from load.story import Citizens, Clock, StoryRefused, find_story, read_story, shipped
+from load.story.language import Citizens, Clock, StoryRefused, find_story, read_story, shipped
+from load.story.moods import GroupMoods, wander
+from load.story.recordings import Moment, Recording
+from load.story.schedule import Pace, Schedule, steps
 from shared.contracts.records import Tier
 
 LEAST = """name = "a"

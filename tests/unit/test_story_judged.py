@@ -15,13 +15,19 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from load.exposed import Exposed
-from load.knee import Knee
-from load.latency import Latencies
-from load.live import drawn, sparkline
-from load.meter import Reading, readings, slope, usage
-from load.outcome import Outcome, outcome_json, outcome_rows
-from load.plan import (
+from load.judge.knee import Knee
+from load.judge.outcome import Outcome, outcome_json, outcome_rows
+from load.judge.timeline import Timeline
+from load.judge.verdict import judge
+from load.play.run import Play, PlayWish
+from load.report.exposed import Exposed
+from load.report.live import drawn, sparkline
+from load.report.page import report_html
+from load.report.plots import Line, bars, chart, decades, thinned, ticks
+from load.story.language import Act, Citizens, Story, Thresholds, Viewers, find_story
+from load.swarm.latency import Latencies
+from load.swarm.meter import Reading, readings, slope, usage
+from load.swarm.plan import (
     AttackReport,
     AudienceReport,
     PersonReport,
@@ -30,12 +36,6 @@ from load.plan import (
     Silenced,
     SpeakersReport,
 )
-from load.play import Play, PlayWish
-from load.plots import Line, bars, chart, decades, thinned, ticks
-from load.report import report_html
-from load.story import Act, Citizens, Story, Thresholds, Viewers, find_story
-from load.timeline import Timeline
-from load.verdict import judge
 from services.city.seeding import environment
 from services.city.settings import Settings
 from shared.client.core import AccountsReport
@@ -321,12 +321,12 @@ def play(tmp_path: Path, **wish: Any) -> Play:
 def test_the_live_view_tells_where_the_story_is_and_what_flows(tmp_path: Path) -> None:
     playing = play(tmp_path)
     console = Console(width=100, record=True, file=StringIO())
-    console.print(drawn(playing, "11 people enter"))
+    console.print(drawn(playing.scene, "11 people enter"))
     assert "11 people enter" in console.export_text()
     playing.timeline = outcome(audience()).timeline
     playing.timeline.at_ms = 4100
     playing.meter.readings = [Reading(at, "fanout-0", 7, at / 4000, 5_000_000) for at in (0, 1000)]
-    console.print(drawn(playing, ""))
+    console.print(drawn(playing.scene, ""))
     shown = console.export_text()
     for word in ("a withdrawal, and attacks", "18:04", "delivered/s", "p99 ms", "25 %", "fanout-0"):
         assert word in shown

@@ -10,8 +10,8 @@ from multiprocessing.connection import Connection as Pipe
 import pytest
 import uvloop
 
-from load.plan import Leave, Progress
-from load.post import Post
+from load.swarm.plan import Leave, Progress
+from load.swarm.post import Post
 
 
 async def child(pipe: Pipe, messages: int) -> list[object]:

@@ -10,8 +10,8 @@ import math
 from bisect import bisect_right
 from hashlib import blake2b
 
-from load.recordings import Moment, Recording, play_ms
-from load.story import Citizens, Clock
+from load.story.language import Citizens, Clock
+from load.story.recordings import Moment, Recording, play_ms
 
 PEAK_HOUR = 16.0
 """Positive affect rises to the afternoon and falls to the night: Clark, Watson and Leeka, "Diurnal

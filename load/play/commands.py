@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from load.drive import RunFailed
-from load.exposed import Exposed
-from load.knock import knock
-from load.live import LiveView
-from load.outcome import Outcome, outcome_json, outcome_rows
-from load.play import STEP_S, Play, PlayWish
-from load.report import report_html
-from load.story import Attack, Story, StoryRefused, find_story, shipped
+from load.judge.outcome import Outcome, outcome_json, outcome_rows
+from load.play.run import STEP_S, Play, PlayWish
+from load.report.exposed import Exposed
+from load.report.live import LiveView
+from load.report.page import report_html
+from load.story.language import Attack, Story, StoryRefused, find_story, shipped
+from load.swarm.drive import RunFailed
+from load.swarm.knock import knock
 from shared.client.commands import DEFAULT_URL
 from shared.client.connection import UrlRefused, live_url
 from shared.client.visit import ErrandFailed
@@ -125,7 +125,7 @@ def play(
 
         def look(running: Play) -> None:
             if is_shown:
-                view.look(running)
+                view.look(running.scene)
             if exposed is not None:
                 exposed.show(running.timeline)
 

@@ -17,9 +17,9 @@ from typing import get_args
 import msgspec
 import uvloop
 
-from load.attackers import FORGED_SALT
-from load.latency import STEP_NS
-from load.plan import (
+from load.swarm.attackers import FORGED_SALT
+from load.swarm.latency import STEP_NS
+from load.swarm.plan import (
     AudiencePlan,
     AudienceReport,
     Begin,
@@ -34,8 +34,8 @@ from load.plan import (
     Silenced,
     TurnedAway,
 )
-from load.post import Post
-from load.relay import Relay
+from load.swarm.post import Post
+from load.swarm.relay import Relay
 from shared.client.accounts import Accounts, AccountsReport, GrantsSigned
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import (

@@ -13,9 +13,9 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import NamedTuple, TypeVar
 
-from load.attackers import attackers_process
-from load.audience import audience_process
-from load.plan import (
+from load.swarm.attackers import attackers_process
+from load.swarm.audience import audience_process
+from load.swarm.plan import (
     AttackersPlan,
     AttackersReport,
     AudiencePlan,
@@ -33,7 +33,7 @@ from load.plan import (
     SpeakersReport,
     Stop,
 )
-from load.speakers import speakers_process
+from load.swarm.speakers import speakers_process
 from shared.runtime.clock import monotonic_ns
 
 VIEWERS_A_PROCESS = 250
@@ -46,6 +46,12 @@ END_S_MAX = 5.0
 LOOK_S = 0.25
 
 Report = TypeVar("Report")
+
+
+def split(total: int, most: int) -> list[int]:
+    """Into shares of at most so many."""
+    whole, rest = divmod(total, most)
+    return [most] * whole + ([rest] if rest else [])
 
 
 class RunFailed(Exception):  # noqa: N818  (an outcome; the sentence is for a person)

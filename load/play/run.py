@@ -9,11 +9,17 @@ from pathlib import Path
 
 import msgspec
 
-from load.drive import VIEWERS_A_PROCESS, Drive, RunFailed
-from load.knee import Knee
-from load.meter import Meter
-from load.outcome import Outcome
-from load.plan import (
+from load.judge.knee import Knee
+from load.judge.outcome import Outcome
+from load.judge.timeline import Timeline
+from load.judge.verdict import judge, judge_coarse
+from load.report.live import Scene
+from load.story.language import PER_S_MAX, Story, StoryRefused, Viewers
+from load.story.recordings import Recording, RecordingRefused, read_directory
+from load.story.schedule import Role, Schedule, steps
+from load.swarm.drive import VIEWERS_A_PROCESS, Drive, RunFailed, split
+from load.swarm.meter import Meter
+from load.swarm.plan import (
     AttackersPlan,
     AudiencePlan,
     Plan,
@@ -21,12 +27,6 @@ from load.plan import (
     SpeakersPlan,
     Told,
 )
-from load.recordings import Recording, RecordingRefused, read_directory
-from load.replay import split
-from load.schedule import Role, Schedule, steps
-from load.story import PER_S_MAX, Story, StoryRefused, Viewers
-from load.timeline import Timeline
-from load.verdict import judge, judge_coarse
 from shared.client.keystore import Keystore, KeysUnusable
 from shared.client.words import sanctuary_of
 from shared.identifiers import slug_of
@@ -130,8 +130,8 @@ class Play:
         return Knee(self.wish.step_s, [piece[1] for piece in paces], self.story.thresholds)
 
     @property
-    def length_ms(self) -> int:
-        return self.schedule.length_ms
+    def scene(self) -> Scene:
+        return Scene(self.schedule, self.timeline, self.meter.readings, self.knee)
 
     def run(self) -> Outcome:
         """Raises: RunFailed."""
@@ -210,7 +210,7 @@ class Play:
                     of,
                     Told(self.schedule, numbers),
                     [change for change in changes if change.who in numbers],
-                    until_ms=self.length_ms,
+                    until_ms=self.schedule.length_ms,
                 )
             )
             first += people

@@ -1,5 +1,5 @@
 """Makes `load/recordings/`: three synthetic people, by formula, so that the player has something to
-play anywhere. `python -m load.synthetic DIR`.
+play anywhere. `python -m load.story.synthetic DIR`.
 
 For person p (0, 1, 2), clip c (1, 2) and t = 0.1, 0.218, … < 12 s (some 8.5 samples a second):
     valence = 5 + 3 · sin(2π · t / (5 + 2p) + c),  arousal = 5 + 2.5 · cos(2π · t / (7 + p) + 2c),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import NamedTuple, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,16 +11,25 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from load.meter import usage
-
-if TYPE_CHECKING:
-    from load.play import Play
+from load.judge.knee import Knee
+from load.judge.timeline import Timeline
+from load.story.schedule import Schedule
+from load.swarm.meter import Reading, usage
 
 REDRAWS_PER_S = 4
 WINDOW_S = 3
 """Rates and percentiles are of the last so many seconds."""
 SPARK_S = 60
 _BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+class Scene(NamedTuple):
+    """A run as it stands."""
+
+    schedule: Schedule
+    timeline: Timeline
+    readings: list[Reading]
+    knee: Knee | None
 
 
 def sparkline(values: list[float]) -> str:
@@ -55,13 +64,13 @@ class LiveView:
     def say(self, sentence: str) -> None:
         self._said = sentence
 
-    def look(self, play: Play) -> None:
-        self._live.update(drawn(play, self._said), refresh=True)
+    def look(self, scene: Scene) -> None:
+        self._live.update(drawn(scene, self._said), refresh=True)
 
 
-def drawn(play: Play, said: str) -> RenderableType:
+def drawn(scene: Scene, said: str) -> RenderableType:
     """The whole view, of what is known now."""
-    timeline, story = play.timeline, play.story
+    timeline, story = scene.timeline, scene.schedule.story
     now_s = timeline.at_ms // 1000
     title = Text.assemble((story.name, "bold"), "  ", story.about)
     if not timeline.seconds:
@@ -73,7 +82,7 @@ def drawn(play: Play, said: str) -> RenderableType:
     of = [timeline.between(second, second).delivered for second in range(now_s - SPARK_S, now_s)]
     late = [timeline.percentiles(second, second).p99 for second in range(now_s - SPARK_S, now_s)]
     act = Text.assemble(
-        ("now  ", "dim"), play.schedule.act_at(timeline.at_ms), ("  ", ""), _clock(play)
+        ("now  ", "dim"), scene.schedule.act_at(timeline.at_ms), ("  ", ""), _clock(scene)
     )
     flow = Table(show_header=False, box=None, pad_edge=False)
     flow.add_row("sent/s", f"{recent.sent / span:,.0f}", f"{timeline.sent:,} in all")
@@ -84,13 +93,13 @@ def drawn(play: Play, said: str) -> RenderableType:
     flow.add_row("p99 ms", f"{latency.p99:.1f}", sparkline(late))
     parts: list[RenderableType] = [
         title,
-        ProgressBar(total=play.length_ms, completed=timeline.at_ms, width=60),
+        ProgressBar(total=scene.schedule.length_ms, completed=timeline.at_ms, width=60),
         act,
         flow,
     ]
-    if play.knee is not None and play.knee.steps:
-        parts.append(Text(play.knee.sentence(), style="dim"))
-    used = usage(play.meter.readings[-600:])
+    if scene.knee is not None and scene.knee.steps:
+        parts.append(Text(scene.knee.sentence(), style="dim"))
+    used = usage(scene.readings[-600:])
     if used:
         services = Table("service", "CPU", "MB", box=None, pad_edge=False, header_style="dim")
         for name, each in used.items():
@@ -99,7 +108,7 @@ def drawn(play: Play, said: str) -> RenderableType:
     return Group(*parts)
 
 
-def _clock(play: Play) -> str:
+def _clock(scene: Scene) -> str:
     """The story's own time of day."""
-    hour = play.story.clock.hour(play.timeline.at_ms / 1000)
+    hour = scene.schedule.story.clock.hour(scene.timeline.at_ms / 1000)
     return f"{int(hour):02d}:{int(hour % 1 * 60):02d}"

@@ -12,9 +12,11 @@ import signal
 from collections import Counter
 from multiprocessing.connection import Connection as Pipe
 
-from load.fine_selector import FineSelector
-from load.person import Person
-from load.plan import (
+from load.story.recordings import Cue
+from load.story.schedule import Change
+from load.swarm.fine_selector import FineSelector
+from load.swarm.person import Person
+from load.swarm.plan import (
     Begin,
     Failed,
     Felt,
@@ -28,9 +30,7 @@ from load.plan import (
     Stop,
     TurnedAway,
 )
-from load.post import Post
-from load.recordings import Cue
-from load.schedule import Change
+from load.swarm.post import Post
 from shared.client.connection import ConnectionEnded
 from shared.client.core import Mood
 from shared.contracts.records import Tier

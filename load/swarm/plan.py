@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from load.recordings import Cue, Recording, cues
-from load.schedule import Assault, Change, Role, Schedule
+from load.story.recordings import Cue, Recording, cues
+from load.story.schedule import Assault, Change, Role, Schedule
 from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from load.story import Thresholds
-from load.timeline import Timeline
+from load.judge.timeline import Timeline
+from load.story.language import Thresholds
 
 SETTLE_S = 1
 """Of each step the first second is not judged: it still holds what the step before had left."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from html import escape
 from itertools import pairwise
 
-from load.latency import Latencies
-from load.meter import Reading
-from load.outcome import Outcome, outcome_rows
-from load.plots import Line, bars, chart
+from load.judge.outcome import Outcome, outcome_rows
+from load.report.plots import Line, bars, chart
+from load.swarm.latency import Latencies
+from load.swarm.meter import Reading
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2230; --soft: #667085; --rule: #d5dae3; --page: #fff;

@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from load.plan import Felt, GrantActed, GrantSigned, PersonReport, Plan, TurnedAway
-from load.schedule import Role
+from load.story.schedule import Role
+from load.swarm.plan import Felt, GrantActed, GrantSigned, PersonReport, Plan, TurnedAway
 from shared.client.connection import Connection, Intake
 from shared.client.core import (
     Declined,

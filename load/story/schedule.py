@@ -16,9 +16,7 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
-from load.moods import GroupMoods
-from load.recordings import Cue, Recording
-from load.story import (
+from load.story.language import (
     Attack,
     Broadcast,
     Citizens,
@@ -30,6 +28,8 @@ from load.story import (
     Story,
     Withdraw,
 )
+from load.story.moods import GroupMoods
+from load.story.recordings import Cue, Recording
 from shared.contracts.records import Audience, Tier
 
 MIXED = ((Tier.FULL, 8), (Tier.COARSE, 6), (Tier.AGGREGATE, 1), (Tier.WITHHELD, 1))

@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection as Pipe
 import msgspec
 import uvloop
 
-from load.person import Person
-from load.plan import (
+from load.story.schedule import Assault, Role
+from load.swarm.person import Person
+from load.swarm.plan import (
     AttackersPlan,
     AttackersReport,
     AttackReport,
@@ -31,8 +32,7 @@ from load.plan import (
     Stop,
     TurnedAway,
 )
-from load.post import Post
-from load.schedule import Assault, Role
+from load.swarm.post import Post
 from shared.client.connection import Connection, ConnectionEnded
 from shared.client.core import Declined, Event, Keyring, Mood, Session, decode_frame
 from shared.client.events import SeatRefused

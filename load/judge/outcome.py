@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from load.knee import Knee
-from load.latency import Latencies, Percentiles
-from load.meter import Reading, usage
-from load.plan import AttackReport, AudienceReport
-from load.story import Story
-from load.timeline import Timeline
-from load.verdict import Verdict, as_json, percentile, rows, withdrawal_times
+from load.judge.knee import Knee
+from load.judge.timeline import Timeline
+from load.judge.verdict import Verdict, as_json, percentile, rows, withdrawal_times
+from load.story.language import Story
+from load.swarm.latency import Latencies, Percentiles
+from load.swarm.meter import Reading, usage
+from load.swarm.plan import AttackReport, AudienceReport
 
 
 class Judged(NamedTuple):

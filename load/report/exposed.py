@@ -8,7 +8,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from load.timeline import Timeline
+from load.judge.timeline import Timeline
 
 HOST = "127.0.0.1"
 WINDOW_S = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from load.latency import Latencies, Percentiles
-from load.plan import Progress
+from load.swarm.latency import Latencies, Percentiles
+from load.swarm.plan import Progress
 
 SECONDS_MAX = 86_400
 

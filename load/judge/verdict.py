@@ -6,8 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
-from load.latency import STEP_NS, Latencies, Percentiles
-from load.plan import AudienceReport, CoarseSeen, Felt, PersonReport, Silenced, SpeakersReport
+from load.swarm.latency import STEP_NS, Latencies, Percentiles
+from load.swarm.plan import AudienceReport, CoarseSeen, Felt, PersonReport, Silenced, SpeakersReport
 from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
 

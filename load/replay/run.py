@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from load.drive import VIEWERS_A_PROCESS, Drive, RunFailed
-from load.plan import AudiencePlan, Plan, Progress, Recorded, SpeakersPlan
-from load.recordings import Recording, play_ms, rate_hz, read_directory
-from load.schedule import Role, tiers_of
-from load.verdict import Verdict, judge, judge_coarse
+from load.judge.verdict import Verdict, judge, judge_coarse
+from load.story.recordings import Recording, play_ms, rate_hz, read_directory
+from load.story.schedule import Role, tiers_of
+from load.swarm.drive import VIEWERS_A_PROCESS, Drive, RunFailed, split
+from load.swarm.plan import AudiencePlan, Plan, Progress, Recorded, SpeakersPlan
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 SAMPLES_PER_S_MAX = 128
@@ -32,12 +32,6 @@ class Wish:
     is_looped: bool = False
     seconds: float | None = None
     withdraw_every_s: float | None = None
-
-
-def split(total: int, most: int) -> list[int]:
-    """Into shares of at most so many."""
-    whole, rest = divmod(total, most)
-    return [most] * whole + ([rest] if rest else [])
 
 
 class Replay:

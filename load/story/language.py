@@ -15,9 +15,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from load.story_place import line_of, takes
+from load.story.place import line_of, takes
 
-SHIPPED = Path(__file__).resolve().parent / "stories"
+SHIPPED = Path(__file__).resolve().parents[1] / "stories"
 PER_S_MAX = 100.0
 """Samples a second of one citizen, at any pace: a city takes 128, in bursts of 256."""
 
