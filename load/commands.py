@@ -2,29 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-from pathlib import Path
-from typing import Annotated
-
-import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from load.judge.verdict import Verdict, as_json, rows
 from load.play.commands import play, stories
-from load.replay.run import Replay, Wish
-from load.story.recordings import RecordingRefused
-from load.swarm.drive import RunFailed
-from load.swarm.knock import knock
-from shared.client.commands import DEFAULT_SANCTUARY, DEFAULT_URL
-from shared.client.connection import UrlRefused, live_url
-from shared.client.visit import ErrandFailed
-from shared.client.words import sanctuary_of
-
-GRANTS = ("mixed", "full", "coarse", "aggregate", "withheld")
+from load.replay.commands import replay
 
 load_app = typer.Typer(
     help=(
@@ -43,135 +24,5 @@ def load() -> None:
     """Drive a city with scripted citizens."""
 
 
-load_app.command("play")(play)
-load_app.command("stories")(stories)
-
-
-@load_app.command("replay")
-def replay(
-    directory: Annotated[Path, typer.Argument(help="CSV files, one a person.")],
-    *,
-    url: Annotated[str, typer.Option(help="The city's address.")] = DEFAULT_URL,
-    sanctuary: Annotated[str, typer.Option(help="Name, slug or hex id.")] = DEFAULT_SANCTUARY,
-    speed: Annotated[float, typer.Option(min=0.01, max=100, help="8: eight times as fast.")] = 1.0,
-    viewers: Annotated[int, typer.Option(min=1, max=20_000, help="Citizens who watch.")] = 8,
-    verify: Annotated[
-        int, typer.Option(min=0, help="How many viewers check every seal themselves.")
-    ] = 2,
-    grants: Annotated[
-        str, typer.Option(help="Everybody's: full, coarse, …; mixed by seed.")
-    ] = "mixed",
-    seed: Annotated[int, typer.Option(help="Draws the mixed grants.")] = 1,
-    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="End after this long.")] = None,
-    withdraw_every: Annotated[
-        float | None,
-        typer.Option(min=0.1, help="Every so many seconds the next person withdraws for a while."),
-    ] = None,
-    as_json_: Annotated[
-        bool, typer.Option("--json", help="The result as one JSON object.")
-    ] = False,
-) -> None:
-    """Play recordings of people into a city, watch them, and keep the books.
-
-    DIR holds CSV files, one a person; the header names the columns clip, t, valence, arousal (others
-    are ignored). t: seconds from the clip's start. valence, arousal: 1 to 9, where 5 is neutral; they
-    are sent as (x - 5) / 4. Clips play in order (V1, V2, …), intervals as recorded, divided by
-    --speed, with stamps of now. Each person has keys, a strand, seals and a grant of its own.
-
-    Ends with what was sent, admitted, refused, delivered, conflated and lost, and the latencies from
-    each sample's intended moment to each viewer. Status 1 if anything was lost unaccounted or was
-    delivered against a grant, 2 if it could not be played. Ctrl-C ends it early, with the table.
-
-    Example: synchronia load replay load/recordings --speed 8 --viewers 50
-    """
-    err = Console(stderr=True, highlight=False)
-    try:
-        if grants not in GRANTS:
-            raise typer.BadParameter(f"one of: {', '.join(GRANTS)}", param_hint="--grants")
-        live_url(url)
-        wish = Wish(
-            directory=directory,
-            url=url,
-            sanctuary=sanctuary_of(sanctuary),
-            speed=speed,
-            viewers=viewers,
-            verifying=verify,
-            grants=grants,
-            seed=seed,
-            is_looped=loop,
-            seconds=seconds,
-            withdraw_every_s=withdraw_every,
-        )
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[told]}"),
-            TimeElapsedColumn(),
-            console=err,
-            transient=True,
-            refresh_per_second=2,
-            disable=as_json_ or not err.is_terminal,
-        ) as bar:
-            task = bar.add_task("entering", total=None, told="")
-
-            def progress(at_ms: int, sent: int, delivered: int) -> None:
-                total = None if loop else shown.length_ms
-                bar.update(
-                    task,
-                    description="playing" if sent else "entering",
-                    total=total,
-                    completed=at_ms,
-                    told=f"{sent} sent, {delivered} delivered",
-                )
-
-            def say(sentence: str) -> None:
-                if not as_json_:
-                    err.print(sentence)
-
-            shown = Replay(wish, say=say, progress=progress)
-            if not as_json_:
-                _print_plan(err, shown)
-            asyncio.run(knock(url, sanctuary_of(sanctuary), sanctuary))
-            # set here, since a shell without job control starts background commands with SIGINT ignored
-            signal.signal(signal.SIGINT, shown.drive.interrupt)
-            verdict = shown.run()
-    except (RecordingRefused, RunFailed, UrlRefused, ErrandFailed) as error:
-        typer.echo(f"synchronia load replay: {error}", err=True)
-        raise typer.Exit(2) from None
-    if as_json_:
-        typer.echo(msgspec.json.encode(as_json(verdict)))
-    else:
-        _print_verdict(verdict)
-    raise typer.Exit(0 if verdict.is_good else 1)
-
-
-def _print_plan(console: Console, replay: Replay) -> None:
-    wish = replay.wish
-    ignored = sorted({name for each in replay.recordings for name in each.ignored_columns})
-    if ignored:
-        console.print(f"columns ignored: {', '.join(ignored)}", markup=False)
-    grants = ", ".join(
-        f"{recording.person} {tier.name.lower()}"
-        for recording, tier in zip(replay.recordings, replay.tiers, strict=True)
-    )
-    console.print(f"grants ({wish.grants}, seed {wish.seed}): {grants}", markup=False)
-    minutes = replay.length_ms / 60_000
-    console.print(f"{minutes:.1f} minutes at {wish.speed:g} times the recorded speed")
-
-
-def _print_verdict(verdict: Verdict) -> None:
-    console = Console(highlight=False)
-    lines = rows(verdict)
-    if console.is_terminal:
-        table = Table(show_header=False, box=None)
-        for name, value in lines:
-            table.add_row(name, value)
-        console.print(table)
-    else:
-        for name, value in lines:
-            typer.echo(f"{name}\t{value}")
-    if verdict.is_good:
-        typer.echo("nothing lost unaccounted, nothing against a grant")
-    else:
-        typer.echo("FAILED: see unaccounted, against a grant, and false windows above")
+for word in (play, stories, replay):
+    load_app.command(word.__name__)(word)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from load.judge.knee import Knee
 from load.judge.timeline import Timeline
-from load.judge.verdict import Verdict, as_json, percentile, rows, withdrawal_times
+from load.judge.verdict import Verdict, percentile, withdrawal_times
 from load.story.language import Story
 from load.swarm.latency import Latencies, Percentiles
 from load.swarm.meter import Reading, usage
@@ -135,113 +135,3 @@ class Outcome:
             for name, value in values.items()
             if limits[name] is not None
         ]
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """What `as_json` tells of any run, and what only a story has."""
-    timeline = outcome.timeline
-    found = as_json(outcome.verdict)
-    found["good"] = outcome.is_good
-    found["story"] = {"name": outcome.story.name, "seed": outcome.story.seed}
-    found["laws"] = {each.name: each.value for each in outcome.judged() if each.is_law}
-    found["thresholds"] = {
-        each.name: {"value": each.value, "most": each.most, "kept": each.is_kept}
-        for each in outcome.judged()
-        if not each.is_law
-    }
-    found["attacks"] = [
-        {
-            "kind": each.kind,
-            "tried": each.tried,
-            "admitted": each.admitted,
-            "refused": dict(sorted(each.refused.items())),
-            "seats": each.seats,
-            "closed": each.closed,
-        }
-        for each in outcome.attacks
-    ]
-    found["groups"] = {
-        each.name: {
-            "viewers": each.viewers,
-            "slow": each.is_slow,
-            "delivered": each.delivered,
-            "conflated": each.conflated,
-            "lost": each.lost,
-            "gaps": each.gaps,
-            "disconnects": each.disconnects,
-            "latency_ms": each.latency._asdict(),
-        }
-        for each in outcome.groups()
-    }
-    found["turned_away"] = {
-        each.person: each.turned_away for each in outcome.verdict.people if each.turned_away
-    }
-    found["services"] = usage(outcome.readings)
-    found["samples_a_frame"] = {
-        str(size): count for size, count in sorted(timeline.batches.items())
-    }
-    found["seconds"] = [
-        {
-            "at_s": place,
-            "sent": second.sent,
-            "delivered": second.delivered,
-            "bytes": second.bytes_received,
-            "p50_ms": round(latency.p50, 2),
-            "p99_ms": round(latency.p99, 2),
-        }
-        for place, second in sorted(timeline.seconds.items())
-        for latency in [Latencies(second.latencies).percentiles()]
-    ]
-    if outcome.knee is not None:
-        found["knee"] = outcome.knee.told()
-    return found
-
-
-def outcome_rows(outcome: Outcome) -> list[tuple[str, str]]:
-    """The table for people: what, how much."""
-    lines = rows(outcome.verdict)
-    for group in outcome.groups():
-        word = " (slow by intent)" if group.is_slow else ""
-        lines.append(
-            (
-                f"viewers: {group.name}{word}",
-                (
-                    f"{group.viewers}: {group.delivered} delivered, {group.conflated} conflated,"
-                    f" {group.lost} lost, {group.gaps} gaps, {group.disconnects} disconnects"
-                ),
-            )
-        )
-    for each in outcome.attacks:
-        answers = ", ".join(f"{count} {why}" for why, count in sorted(each.refused.items()))
-        seats = f", {each.seats} seats" if each.kind == "sybil" else ""
-        lines.append(
-            (
-                f"attack: {each.kind}",
-                f"{each.tried} tried, {each.admitted} admitted{seats}; {answers or 'no answer'}",
-            )
-        )
-    lines += [
-        (f"turned away: {each.person}", each.turned_away)
-        for each in outcome.verdict.people
-        if each.turned_away
-    ]
-    for name, used in usage(outcome.readings).items():
-        lines.append(
-            (
-                f"service: {name}",
-                (
-                    f"{100 * used['cpu']:.0f} % of a core, {used['memory_mb_max']:.0f} MB,"
-                    f" {used['memory_mb_per_min']:+.2f} MB/min"
-                ),
-            )
-        )
-    lines += [
-        (
-            f"{'kept' if each.is_kept else 'BROKEN'}: {each.name}",
-            f"{each.value:g}" + ("" if each.is_law else f" (at most {each.most:g})"),
-        )
-        for each in outcome.judged()
-    ]
-    if outcome.knee is not None:
-        lines.append(("the knee", outcome.knee.sentence()))
-    return lines

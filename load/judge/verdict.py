@@ -1,10 +1,9 @@
-"""What a replay found, in numbers and in words; and whether it is a failure. Pure."""
+"""What a run found, and whether it is a failure. Pure."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Any
 
 from load.swarm.latency import STEP_NS, Latencies, Percentiles
 from load.swarm.plan import AudienceReport, CoarseSeen, Felt, PersonReport, Silenced, SpeakersReport
@@ -142,120 +141,3 @@ def percentile(values: list[float], share: float) -> float:
     """Of ascending values, by nearest rank."""
     assert values
     return values[min(len(values) - 1, max(0, -(-int(len(values) * share * 1000) // 1000) - 1))]
-
-
-def as_json(verdict: Verdict) -> dict[str, Any]:
-    """For machines; names are stable, fields are only added."""
-    people, accounts = verdict.people, verdict.accounts
-    return {
-        "good": verdict.is_good,
-        "ended_early": verdict.ended_early,
-        "elapsed_s": round(verdict.elapsed_s, 3),
-        "people": len(people),
-        "viewers": verdict.viewers,
-        "sent": sum(each.sent for each in people),
-        "admitted": sum(each.admitted for each in people),
-        "refused": refusals(people),
-        "unanswered": sum(each.unanswered for each in people),
-        "not_sent": sum(each.not_sent for each in people),
-        "strands": sum(each.strands for each in people),
-        "interrupted": sum(each.interrupted for each in people),
-        "delivered": accounts.delivered,
-        "skipped": dict(sorted(accounts.skipped.items())),
-        "conflated": accounts.skipped.get("conflated", 0),
-        "lost": accounts.skipped.get("lost", 0) + accounts.lost_in_gaps,
-        "lost_in_gaps": accounts.lost_in_gaps,
-        "unaccounted": accounts.unaccounted,
-        "repeated": accounts.repeated,
-        "gaps": accounts.gaps,
-        "disconnects": accounts.disconnects,
-        "struck": accounts.struck,
-        "against_grants": dict(sorted(verdict.against.items())),
-        "windows": dict(sorted(verdict.windows.items())),
-        "coarse": {
-            "records": accounts.coarse,
-            "ticks": verdict.coarse_ticks,
-            "per_tick_max": verdict.coarse_per_tick_max,
-            "unexplained": verdict.coarse_unexplained,
-        },
-        "latency_ms": {
-            "samples": verdict.latency.samples,
-            "p50": verdict.latency.p50,
-            "p99": verdict.latency.p99,
-            "p999": verdict.latency.p999,
-            "max": verdict.latency.max,
-        },
-        "tool_late_ms_max": round(verdict.late_ms_max, 3),
-        "withdrawals": {
-            name: {
-                "count": len(values),
-                "p50_ms": round(percentile(values, 0.5), 2),
-                "p99_ms": round(percentile(values, 0.99), 2),
-                "max_ms": round(values[-1], 2),
-            }
-            for name, values in withdrawal_times(verdict.withdrawals).items()
-            if values
-        },
-    }
-
-
-def refusals(people: list[PersonReport]) -> dict[str, int]:
-    names: dict[str, int] = {}
-    for person in people:
-        for reason, count in person.refused.items():
-            names[reason] = names.get(reason, 0) + count
-    return dict(sorted(names.items()))
-
-
-def rows(verdict: Verdict) -> list[tuple[str, str]]:
-    """The table for people: what, how much."""
-    all_of = as_json(verdict)
-    lines = [
-        ("sent", f"{all_of['sent']} by {all_of['people']} people in {verdict.elapsed_s:.1f} s"),
-        ("admitted", str(all_of["admitted"])),
-    ]
-    lines += [(f"refused: {reason}", str(count)) for reason, count in all_of["refused"].items()]
-    if all_of["unanswered"]:
-        lines.append(("unanswered", f"{all_of['unanswered']} (no word whether they were taken)"))
-    if all_of["not_sent"]:
-        lines.append(("not sent", f"{all_of['not_sent']} (no open strand just then)"))
-    if all_of["interrupted"]:
-        lines.append(("interrupted", f"{all_of['interrupted']} strands"))
-    lines += [
-        ("delivered", f"{all_of['delivered']} to {verdict.viewers} viewers"),
-        ("conflated", str(all_of["conflated"])),
-        ("lost", f"{all_of['lost']} (shown as skipped or as a gap)"),
-        ("unaccounted", str(all_of["unaccounted"])),
-        ("against a grant", _named(all_of["against_grants"])),
-        (
-            "coarse",
-            (
-                f"{all_of['coarse']['records']} records, {all_of['coarse']['ticks']} ticks,"
-                f" at most {all_of['coarse']['per_tick_max']} a tick"
-            ),
-        ),
-        ("windows checked", _named(all_of["windows"])),
-        (
-            "latency, ms",
-            (
-                f"p50 {verdict.latency.p50:.2f}  p99 {verdict.latency.p99:.2f}"
-                f"  p99.9 {verdict.latency.p999:.2f}  max {verdict.latency.max:.2f}"
-            ),
-        ),
-        ("the tool itself late", f"{verdict.late_ms_max:.2f} ms at worst"),
-    ]
-    for name, times in all_of["withdrawals"].items():
-        lines.append(
-            (
-                f"withdrawal → {name}, ms",
-                (
-                    f"p50 {times['p50_ms']:.1f}  p99 {times['p99_ms']:.1f}"
-                    f"  max {times['max_ms']:.1f}  of {times['count']}"
-                ),
-            )
-        )
-    return lines
-
-
-def _named(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "0"

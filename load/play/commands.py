@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from load.judge.outcome import Outcome, outcome_json, outcome_rows
+from load.judge.outcome import Outcome
 from load.play.run import STEP_S, Play, PlayWish
 from load.report.exposed import Exposed
 from load.report.live import LiveView
 from load.report.page import report_html
+from load.report.told import outcome_json, outcome_rows, print_rows
 from load.story.language import Attack, Story, StoryRefused, find_story, shipped
 from load.swarm.drive import RunFailed
 from load.swarm.knock import knock
@@ -193,16 +193,7 @@ def _stay_here(story: Story, url: str, *, may_leave: bool) -> None:
 
 
 def _print(outcome: Outcome) -> None:
-    console = Console(highlight=False)
-    lines = outcome_rows(outcome)
-    if console.is_terminal:
-        table = Table(show_header=False, box=None)
-        for name, value in lines:
-            table.add_row(name, value)
-        console.print(table)
-    else:
-        for name, value in lines:
-            typer.echo(f"{name}\t{value}")
+    print_rows(outcome_rows(outcome))
     broken = [each.name for each in outcome.judged() if not each.is_kept]
     if outcome.is_good:
         typer.echo("every law kept" + ("" if broken else ", every threshold too"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from html import escape
 from itertools import pairwise
 
-from load.judge.outcome import Outcome, outcome_rows
+from load.judge.outcome import Outcome
 from load.report.plots import Line, bars, chart
+from load.report.told import outcome_rows
 from load.swarm.latency import Latencies
 from load.swarm.meter import Reading
 

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from load.judge.verdict import (
     Verdict,
-    as_json,
     judge,
     judge_coarse,
     percentile,
-    rows,
     unexplained,
 )
+from load.report.told import verdict_json, verdict_rows
 from load.story.schedule import tiers_of
 from load.swarm.latency import STEP_NS, Latencies
 from load.swarm.plan import (
@@ -57,14 +56,14 @@ def test_only_what_is_unaccounted_or_against_a_grant_or_forged_is_a_failure() ->
 
 def test_the_numbers_are_told_in_both_forms() -> None:
     result = verdict(AccountsReport(delivered=9, skipped={"lost": 3, "conflated": 2}))
-    told = as_json(result)
+    told = verdict_json(result)
     assert (told["sent"], told["admitted"], told["refused"]) == (3, 2, {"skew": 1})
     assert (told["delivered"], told["conflated"], told["lost"]) == (9, 2, 3)
     assert told["latency_ms"]["p50"] == pytest.approx(1.0, rel=0.01)
     assert told["latency_ms"]["max"] == pytest.approx(9.0, rel=0.01)
     assert told["withdrawals"]["acted"]["p50_ms"] == 9.0
     assert told["withdrawals"]["last byte"]["p99_ms"] == 1.0
-    lines = dict(rows(result))
+    lines = dict(verdict_rows(result))
     assert lines["refused: skew"] == "1"
     assert lines["unaccounted"] == "0"
 

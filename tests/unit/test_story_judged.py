@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from load.judge.knee import Knee
-from load.judge.outcome import Outcome, outcome_json, outcome_rows
+from load.judge.outcome import Outcome
 from load.judge.timeline import Timeline
 from load.judge.verdict import judge
 from load.play.run import Play, PlayWish
@@ -24,6 +24,7 @@ from load.report.exposed import Exposed
 from load.report.live import drawn, sparkline
 from load.report.page import report_html
 from load.report.plots import Line, bars, chart, decades, thinned, ticks
+from load.report.told import outcome_json, outcome_rows
 from load.story.language import Act, Citizens, Story, Thresholds, Viewers, find_story
 from load.swarm.latency import Latencies
 from load.swarm.meter import Reading, readings, slope, usage
