@@ -271,34 +271,43 @@ class Signatures:
             self._city.counts.malformed += 1
             return
         end = seal.first_seq + len(seal.hashes)
-        window = [row for row in strand.unsealed if row[0] < end]
-        del strand.unsealed[: len(window)]
-        slot = presence.room.slot
-        for feed, subject in (
-            (FIELD, subjects.field(slot.number)),
-            (RECORD, subjects.record(slot.number)),
-        ):
-            bodies = tuple(
-                body
-                for number, body, allowed in window
-                if number >= seal.first_seq and allowed & feed
-            )
-            if bodies and slot.live and not presence.suspended:
-                self._city.counts.windows_fed += 1
-                self._city.effects.append(
-                    subjects.Publish(
-                        subject,
-                        FeedWindow(
-                            slot.number,
-                            presence.room.sanctuary,
-                            presence.citizen,
-                            strand.id,
-                            entry.window,
-                            entry.record,
-                            bodies,
-                        ),
-                    )
-                )
+        unsealed = strand.unsealed
+        field: list[bytes] = []
+        record: list[bytes] = []
+        taken = 0
+        for number, body, allowed in unsealed:  # in ascending order
+            if number >= end:
+                break
+            taken += 1
+            if number < seal.first_seq:
+                continue
+            if allowed & FIELD:
+                field.append(body)
+            if allowed & RECORD:
+                record.append(body)
+        del unsealed[:taken]
+        if presence.suspended or not presence.room.slot.live:
+            return
+        slot = presence.room.slot.number
+        if field:
+            self._feed(subjects.field(slot), strand, entry, field)
+        if record:
+            self._feed(subjects.record(slot), strand, entry, record)
+
+    def _feed(self, subject: str, strand: Strand, entry: WindowSealed, bodies: list[bytes]) -> None:
+        presence = strand.presence
+        room = presence.room
+        self._city.counts.windows_fed += 1
+        window = FeedWindow(
+            room.slot.number,
+            room.sanctuary,
+            presence.citizen,
+            strand.id,
+            entry.window,
+            entry.record,
+            tuple(bodies),
+        )
+        self._city.effects.append(subjects.Publish(subject, window))
 
     def _release(
         self, row: StrandRow, entry: KeyReleased, now_ns: MonotonicNs, now_ms: WallMs
