@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from load.bench.egress.__main__ import Case, quantile
 from load.bench.egress.citizens import client_frame, server_frame
 from load.bench.egress.ingest import sample_body
+from load.bench.egress.measure import Case, quantile
 from load.bench.egress.schedule import MESSAGE_BYTES, Schedule, mark, payload
 from shared.codec import decode_sample, encode
 from shared.contracts.client import SampleShown

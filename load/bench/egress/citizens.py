@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from shared.client.core import (
     Keyring,
+    RecordActed,
     RecordDurable,
     Seated,
     SeatRefused,
@@ -23,7 +24,7 @@ from shared.client.core import (
     decode_frame,
     encode_frames,
 )
-from shared.contracts.client import SUBPROTOCOL
+from shared.contracts.client import SUBPROTOCOL, Left
 from shared.contracts.records import Tier
 from shared.runtime.clock import monotonic_ns, wall_ms
 
@@ -84,6 +85,8 @@ class Citizen(asyncio.Protocol):
         self.session.join(sanctuary)
         self.seated: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.acted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport | None = None
         self._host = host
         self._held = bytearray()
@@ -132,11 +135,16 @@ class Citizen(asyncio.Protocol):
         return not self.seated.done() or (self._is_granting and not self.granted.done())
 
     def _frame(self, payload: bytes) -> None:
-        for event in self.session.receive(decode_frame(payload), monotonic_ns(), wall_ms()):
+        messages = decode_frame(payload)
+        if any(isinstance(message, Left) for message in messages) and not self.left.done():
+            self.left.set_result(None)
+        for event in self.session.receive(messages, monotonic_ns(), wall_ms()):
             if isinstance(event, Seated) and not self.seated.done():
                 self.seated.set_result(None)
             elif isinstance(event, SeatRefused) and not event.will_retry:
                 self._fail(ConnectionError(f"no seat: {event.reason}"))
+            elif isinstance(event, RecordActed) and not self.acted.done():
+                self.acted.set_result(None)
             elif isinstance(event, RecordDurable) and not self.granted.done():
                 self.granted.set_result(None)
         self.flush()
@@ -152,16 +160,31 @@ class Citizen(asyncio.Protocol):
         self._fail(error or ConnectionError("the city closed the connection"))
 
     def _fail(self, error: Exception) -> None:
-        for awaited in (self.seated, self.granted):
+        for awaited in (self.seated, self.granted, self.acted, self.left):
             if not awaited.done():
                 awaited.set_exception(error)
                 awaited.exception()  # looked at, whether or not anybody waits
 
     async def grant(self, sanctuary: bytes, tier: Tier) -> None:
+        """Until it is recorded, and so seen."""
+        self.granted = asyncio.get_running_loop().create_future()
         self.session.grant(sanctuary, tier, monotonic_ns(), wall_ms())
         self._is_granting = True
         self._tick()
         await asyncio.wait_for(self.granted, SEAT_S_MAX)
+
+    async def withdraw(self) -> None:
+        """Everything, until every gateway has acted on it."""
+        self.acted = asyncio.get_running_loop().create_future()
+        self.session.withdraw(None, monotonic_ns(), wall_ms())
+        self.flush()
+        await asyncio.wait_for(self.acted, SEAT_S_MAX)
+
+    async def leave(self, sanctuary: bytes) -> None:
+        """Stay connected, and see nothing more of the room."""
+        self.session.leave(sanctuary, wall_ms())
+        self.flush()
+        await asyncio.wait_for(self.left, SEAT_S_MAX)
 
     def hand_over(self) -> socket.socket:
         """Its socket, read here no more; the transport keeps the connection open."""
