@@ -23,10 +23,16 @@ class Sweeps:
     def __init__(self) -> None:
         self.writes = 0
         self.bytes_out = 0
-        self.sweeps = 0
-        self.sweep_ns = 0
-        self.sweep_ns_max = 0
+        self.slices = 0
+        self.slice_ns = 0
+        self.slice_ns_max = 0
         self.faults = 0
+
+    def slice(self, cost_ns: int) -> None:
+        """One slice of a sweep was written."""
+        self.slices += 1
+        self.slice_ns += cost_ns
+        self.slice_ns_max = max(self.slice_ns_max, cost_ns)
 
 
 class GatewayMetrics(Collector):
@@ -49,7 +55,7 @@ class GatewayMetrics(Collector):
             ("posters", "Devices that post, with a seat for a minute.", len(core.posts)),
             ("backlog_bytes", "Waiting for viewers that read slowly.", core.egress.backlog_bytes()),
             ("records_unanswered", "Consent records being repeated.", core.unanswered_records),
-            ("sweep_seconds_max", "The longest sweep so far.", sweeps.sweep_ns_max / 1e9),
+            ("slice_seconds_max", "The longest slice so far.", sweeps.slice_ns_max / 1e9),
         ):
             yield GaugeMetricFamily(f"gateway_{name}", meaning, value=value)
         for name, meaning, count in (
@@ -57,8 +63,8 @@ class GatewayMetrics(Collector):
             ("bytes_in", "Bytes in them.", core.bytes_in),
             ("writes", "Socket writes.", sweeps.writes),
             ("bytes_out", "Bytes in them.", sweeps.bytes_out),
-            ("sweeps", "Flushes: sweeps over the viewers.", sweeps.sweeps),
-            ("sweep_seconds", "Time spent in them.", sweeps.sweep_ns / 1e9),
+            ("slices", "Slices of the sweeps over the viewers.", sweeps.slices),
+            ("slice_seconds", "Time spent in them.", sweeps.slice_ns / 1e9),
             ("messages_prepared", "Messages in prepared payloads.", core.egress.messages_flushed),
             ("stalls", "Times that the loop stood still for over 0.5 s.", core.stalls),
             ("fences", "Times that viewers were cut off to be sure.", core.fences),

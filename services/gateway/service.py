@@ -70,7 +70,6 @@ class Service:
         self._writers: dict[SessionId, Callable[[bytes], None]] = {}
         self._turn_is_due = False
         self._is_sweeping = False
-        self._sweep_cost_ns = 0
         self._emptied = asyncio.Event()
         self._requests: dict[int, asyncio.Future[Answer]] = {}
         """Of devices that post, by number."""
@@ -277,32 +276,27 @@ class Service:
             self._sweep()
 
     def _sweep(self) -> None:
-        """One slice; then the loop gets its turn."""
+        """One slice; then the loop gets its turn, or a rest."""
         begin_ns = monotonic_ns()
         self._carry_out(self.core.flush(begin_ns, wall_ms()))  # the stall guard, before any write
         for effect in self.core.sweep(self._settings.writes_per_slice):
             self._write(effect)
         now_ns = monotonic_ns()
         self.core.handed(now_ns)
-        self._sweep_cost_ns += now_ns - begin_ns
-        if self.core.is_sweeping:
-            self._loop.call_soon(self._sweep)
-            return
-        cost_ns, self._sweep_cost_ns = self._sweep_cost_ns, 0
-        self._pace.swept(cost_ns, now_ns)
-        self.sweeps.sweeps += 1
-        self.sweeps.sweep_ns += cost_ns
-        self.sweeps.sweep_ns_max = max(self.sweeps.sweep_ns_max, cost_ns)
+        self._pace.worked(begin_ns, now_ns)
+        self.sweeps.slice(now_ns - begin_ns)
+        self._is_sweeping = self.core.wants_sweep
         rest_ns = self._pace.rest_ns(now_ns)
         if rest_ns > 0:
+            self._is_sweeping = True  # what comes meanwhile goes out behind the rest
             self._loop.call_later(rest_ns / 1e9, self._rested)
-        else:
-            self._rested()
+        elif self._is_sweeping:
+            self._loop.call_soon(self._sweep)
 
     def _rested(self) -> None:
-        self._is_sweeping = False
-        if self.core.wants_sweep:
-            self._end_turn_soon()
+        self._is_sweeping = self.core.wants_sweep
+        if self._is_sweeping:
+            self._sweep()
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────────
 

@@ -45,7 +45,7 @@ class GatewaySettings:
     """What may wait for one viewer before it is closed as too slow."""
     unsent_bytes_max: int = 16_384
     """What the kernel may hold unsent for one viewer (TCP_NOTSENT_LOWAT)."""
-    writes_per_slice: int = 200
+    writes_per_slice: int = 100
     """Socket writes (5-8 µs each) between two returns to the loop."""
     samples_per_s: int = 128
     samples_burst: int = 256

@@ -56,6 +56,10 @@ def drain(egress: Egress) -> dict[bytes, list[Any]]:
     return written
 
 
+def recipients(effect: Write | WriteMany) -> int:
+    return 1 if isinstance(effect, Write) else len(effect.sessions)
+
+
 def room_of(count: int, *, json: int = 0, backlog_bytes_max: int = 2**30) -> Egress:
     """An egress with some members of the first room, their snapshots written."""
     egress = Egress(backlog_bytes_max=backlog_bytes_max)
@@ -305,13 +309,58 @@ def test_nor_does_it_overtake_a_sweep_that_is_under_way() -> None:
 
 def test_a_sweep_ends_when_the_rest_of_its_viewers_has_gone() -> None:
     egress = room_of(2)
-    denied = (DenyPair(SESSIONS[0], CITIZENS[1]),)
-    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 1)], denied)
+    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 1)], ())
     [effect] = egress.sweep(1)
-    assert isinstance(effect, Write)  # the own copy; the other viewer's slice has not begun
-    egress.depart(SESSIONS[1], ROOMS[0])
+    assert isinstance(effect, WriteMany)
+    [served] = effect.sessions
+    [waiting] = {SESSIONS[0], SESSIONS[1]} - {served}
+    egress.depart(waiting, ROOMS[0])
     assert list(egress.sweep(1)) == []
     assert not egress.wants_flush
+
+
+def test_what_arrives_amid_a_sweep_goes_out_with_the_rest_of_it() -> None:
+    egress = room_of(5)
+    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 1)], ())
+    [first] = egress.sweep(2)
+    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 2)], ())
+    [second] = egress.sweep(2)
+    [*rest] = egress.sweep(2)
+    assert isinstance(first, WriteMany)
+    assert isinstance(second, WriteMany)
+    assert list(numbers_of(first.payload)) == [1]
+    assert list(numbers_of(second.payload)) == [1, 2]
+    # the last of the round, then those of the first slice, who lack the newer one alone
+    assert [recipients(effect) for effect in rest] == [1, 1]
+    assert [list(numbers_of(effect.payload)) for effect in rest] == [[1, 2], [2]]
+    assert [list(numbers_of(effect.payload)) for effect in egress.sweep(2)] == [[2]]
+    assert not egress.wants_flush
+
+
+def test_a_small_room_does_not_wait_for_a_large_one() -> None:
+    egress = room_of(4)
+    small = SESSIONS[4]
+    egress.add_viewer(small, form=Form.MESSAGEPACK)
+    egress.enter(small, members_key(ROOMS[1]), SLOT, (), recovered=False)
+    list(egress.sweep(2**31))
+    for room in ROOMS:
+        egress.deliver(members_key(room), SLOT, [segment(CITIZENS[0], 1)], ())
+    slices = [list(egress.sweep(2)) for _ in range(3)]
+    assert [[recipients(effect) for effect in slice_] for slice_ in slices] == [[2], [1, 1], [1]]
+    turn = slices[1][0]
+    assert isinstance(turn, WriteMany)
+    assert turn.sessions == [small]
+
+
+def test_single_viewers_leave_half_of_a_slice_to_an_audience() -> None:
+    egress = room_of(5)
+    for session in SESSIONS[:3]:
+        for number in range(3):
+            egress.owe(session, encode(TimeIs(number, 0)) + bytes(OWN_WRITE_BYTES))
+    egress.deliver(members_key(ROOMS[0]), SLOT, [segment(CITIZENS[0], 1)], ())
+    effects = list(egress.sweep(4))
+    assert sum(isinstance(effect, Write) for effect in effects) == 2
+    assert any(isinstance(effect, WriteMany) for effect in effects)
 
 
 def test_a_sweep_starts_with_somebody_else_each_time() -> None:
@@ -355,7 +404,7 @@ def test_a_sweep_of_nothing_but_the_struck_writes_nothing() -> None:
     list(egress.sweep(2))
     egress.purge_citizen(SLOT, CITIZENS[0])
     assert drain(egress) == {}
-    assert not egress.is_sweeping
+    assert not egress.wants_flush
 
 
 def test_a_notice_comes_behind_what_was_written_and_before_what_follows() -> None:

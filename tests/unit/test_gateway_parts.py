@@ -79,13 +79,32 @@ def test_a_deadline_is_never_early_and_at_most_one_width_late(
 @given(st.integers(0, 10**9))
 def test_the_rest_is_half_of_the_cost_at_most_twenty_ms_and_none_when_idle(cost_ns: int) -> None:
     pace = Pace()
-    now = MonotonicNs(10**9)
-    pace.swept(cost_ns, now)
-    rest = pace.rest_ns(now)
+    began = MonotonicNs(10**9)
+    ended = MonotonicNs(began + cost_ns)
+    pace.worked(began, ended)
+    rest = pace.rest_ns(ended)
     assert rest <= REST_NS_MAX
-    assert rest == 0 or rest == min(cost_ns // 2, REST_NS_MAX)
-    assert (rest == 0) == (cost_ns // 2 < REST_NS_MIN)
-    assert pace.rest_ns(MonotonicNs(now + rest)) == 0
+    assert rest == (0 if cost_ns // 2 < REST_NS_MIN else min(cost_ns // 2, REST_NS_MAX))
+    if cost_ns // 2 <= REST_NS_MAX:
+        assert pace.rest_ns(MonotonicNs(ended + rest)) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3_000_000), st.integers(0, 3_000_000)), max_size=50))
+def test_however_short_the_slices_a_third_of_the_time_is_rest(
+    slices: list[tuple[int, int]],
+) -> None:
+    """(what a slice costs, how long the process is idle behind its rest)"""
+    pace = Pace()
+    now = MonotonicNs(10**9)
+    began, busy = now, 0
+    for cost_ns, idle_ns in slices:
+        ended = MonotonicNs(now + cost_ns)
+        pace.worked(now, ended)
+        busy += cost_ns
+        now = MonotonicNs(ended + pace.rest_ns(ended))
+        rested = now - began - busy
+        assert rested >= busy // 2 - REST_NS_MIN - len(slices)
+        now = MonotonicNs(now + idle_ns)
 
 
 # ── the JSON twin ────────────────────────────────────────────────────────────────────────────────

@@ -4,8 +4,8 @@ Bytes are prepared once for each audience and form. A viewer gets a frame of its
 it is owed something of its own: an answer, a snapshot, a batch with a deny pair, a backlog.
 
 Everything that waits, waits as segments that know their citizen; so a strike finds it: in what is
-pending, in the running sweep and in every own queue. A sweep hands out slices; between two slices
-anything may happen, and the rest of the sweep is prepared anew.
+its audience's log and in every own queue. A sweep hands out slices; between two slices anything may
+happen: what arrives goes out with the next slice, what is struck does not.
 
 Order for one viewer is order of arrival within each sanctuary: what is owed to all is moved behind
 what is owed to it alone whenever it has a queue of its own.
@@ -16,19 +16,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
+from services.gateway.core.audience import Audience, Chunk, Lane, Slice
 from services.gateway.core.effects import Write, WriteMany
 from services.gateway.core.form import EventSnapshot, Form, Told, payload_of
 from services.gateway.core.ladder import FALL_BYTES, Climber, Rung, conflate
 from services.gateway.core.owed import (
     AnyOwed,
-    AudienceQueue,
-    Chunk,
-    Handing,
     Owed,
     OwedEvents,
     OwedRung,
     OwedSnapshot,
-    Round,
     Viewer,
     followers_key,
     is_followers,
@@ -48,7 +45,7 @@ OWN_WRITE_BYTES = 16_384
 """At most so much is written to one viewer before it is asked whether it still keeps up: as much as
 the kernel holds unsent (TCP_NOTSENT_LOWAT; design, section 4)."""
 PENDING_BYTES_MAX = 4 * 1024 * 1024
-"""An audience's queue between two flushes; more means that the process cannot keep up at all."""
+"""An audience's log; more means that the process cannot keep up at all."""
 
 
 class Egress:
@@ -63,22 +60,20 @@ class Egress:
         """Viewers who could not keep up lately."""
         self._silences = silences or Silences()
         self._viewers: dict[SessionId, Viewer] = {}
-        self._audiences: dict[AudienceKey, AudienceQueue] = {}
-        self._of_slot: dict[int, dict[AudienceKey, AudienceQueue]] = {}
-        self._dirty: dict[AudienceKey, AudienceQueue] = {}
+        self._audiences: dict[AudienceKey, Audience] = {}
+        self._of_slot: dict[int, dict[AudienceKey, Audience]] = {}
+        self._dirty: dict[AudienceKey, Audience] = {}
         self._busy: dict[SessionId, Viewer] = {}
         """Viewers with a queue of their own, or paused."""
         self._own: list[Viewer] = []
-        self._rounds: list[Round] = []
-        self._stamp = 0
-        self._turns = 0
+        self._due: deque[Lane] = deque()
+        """Lanes with somebody in them who is owed something, taking turns."""
         self.too_slow: dict[SessionId, None] = {}
         self.overflowed_slots: dict[int, None] = {}
         self.holders: dict[SessionId, None] = {}
         """Paused viewers whose transport still holds bytes of a citizen that was struck for them."""
-        self._handing: Handing | None = None
+        self._handing: Slice | list[AnyOwed] | None = None
         """What is being written just now."""
-        self.flushes = 0
         self.messages_flushed = 0
 
     # ── viewers ──────────────────────────────────────────────────────────────────────────────────
@@ -136,7 +131,7 @@ class Egress:
         if viewer is not None:
             viewer.is_paused = True
             if self._handing is not None:
-                viewer.left = dict.fromkeys(whose(self._handing))
+                viewer.left = dict.fromkeys(_whose(self._handing))
             self._busy[session] = viewer
 
     def resume(self, session: SessionId) -> None:
@@ -213,16 +208,14 @@ class Egress:
         )
         self._append(viewer, snapshot)
 
-    def _admit(self, viewer: Viewer, key: AudienceKey, slot: int) -> AudienceQueue:
+    def _admit(self, viewer: Viewer, key: AudienceKey, slot: int) -> Audience:
         audience = self._audiences.get(key)
         if audience is None:
-            audience = self._audiences[key] = AudienceQueue(key, slot)
+            audience = self._audiences[key] = Audience(key, slot)
             self._of_slot.setdefault(slot, {})[key] = audience
         if viewer.session not in audience.members:
-            self._stamp += 1
-            audience.members[viewer.session] = viewer
-            audience.forms[viewer.form] += 1
-            audience.entered_last = viewer.audiences[key] = self._stamp
+            audience.add(viewer)
+            viewer.audiences[key] = None
         return audience
 
     def enter_followers(
@@ -311,19 +304,18 @@ class Egress:
 
     def _push(
         self,
-        audience: AudienceQueue,
+        audience: Audience,
         segments: Iterable[Segment],
         denied: dict[bytes, list[bytes]],
     ) -> None:
-        self._stamp += 1
         parts: list[Segment | Told] = [*segments]
+        byte_count = sum([len(segment.message) for segment in parts])
         holdings = audience.holdings
         if holdings is not None:
             told = [holdings.tell(segment) for segment in segments]
-            audience.pending_bytes += sum(len(part.event) for part in told)
+            byte_count += sum(len(part.event) for part in told)
             parts = [*told]
-        audience.pending.append(Chunk(self._stamp, parts, denied))
-        audience.pending_bytes += sum(len(segment.message) for segment in segments)
+        audience.push(Chunk(parts, denied, byte_count))
         if audience.pending_bytes > PENDING_BYTES_MAX:
             self.overflowed_slots[audience.slot] = None
         self._dirty[audience.key] = audience
@@ -389,12 +381,7 @@ class Egress:
                 audience = self._audiences.get(audience_key)
                 if audience is None or audience.slot != slot:
                     continue
-                for chunk in audience.pending:
-                    chunk.denied.setdefault(session, []).append(citizen)
-                for swept in self._rounds:
-                    if swept.audience is audience and viewer in swept.recipients:
-                        swept.recipients.remove(viewer)
-                        self._merge(viewer, audience, swept.chunks, also_denied=citizen)
+                audience.deny(session, citizen)
         # Whichever form is struck: the snapshot, owed as the audience's, holds the session's own too.
         keys = (own_key, *audience_keys)
         self._drop_struck(viewer, keys, citizen)
@@ -420,32 +407,20 @@ class Egress:
             self._dirty.pop(audience.key, None)
             for viewer in audience.members.values():
                 del viewer.audiences[audience.key]
-        self._rounds = [swept for swept in self._rounds if swept.audience.slot != slot]
+        self._due = deque(lane for lane in self._due if lane.audience.slot != slot)
         for viewer in list(self._busy.values()):
             self._keep(viewer, lambda owed: owed.slot != slot)
         return emptied
 
-    def _purge(self, audience: AudienceQueue, citizen: bytes) -> None:
+    def _purge(self, audience: Audience, citizen: bytes) -> None:
         if audience.holdings is not None:
             audience.holdings.forget(citizen)
-        for chunk in audience.pending:
-            chunk.without(citizen)
-        for swept in self._rounds:
-            if swept.audience is audience:
-                for chunk in swept.chunks:
-                    chunk.without(citizen)
-                swept.payload = None
+        audience.purge(citizen)
 
     def _remove(self, viewer: Viewer, key: AudienceKey) -> None:
         audience = self._audiences[key]
-        del audience.members[viewer.session]
-        audience.forms[viewer.form] -= 1
-        if not audience.forms[Form.EVENTS]:
-            audience.holdings = None
+        audience.remove(viewer)
         del viewer.audiences[key]
-        for swept in self._rounds:
-            if swept.audience is audience and viewer in swept.recipients:
-                swept.recipients.remove(viewer)
         if not audience.members:
             del self._audiences[key]
             del self._of_slot[audience.slot][key]
@@ -549,34 +524,17 @@ class Egress:
         if not viewer.owed and not viewer.is_paused and not self._is_held_back(viewer):
             self._busy.pop(viewer.session, None)
 
-    def _catch_up(self, viewer: Viewer, audience: AudienceQueue) -> None:
+    def _catch_up(self, viewer: Viewer, audience: Audience) -> None:
         """Owe the viewer alone what waits for its audience, so that what comes for it alone is behind."""
-        for swept in self._rounds:
-            if swept.audience is audience and viewer in swept.recipients:
-                swept.recipients.remove(viewer)
-                self._merge(viewer, audience, swept.chunks)
-        if audience.pending:
-            self._merge(viewer, audience, audience.pending)
-            self._stamp += 1
-            audience.entered_last = viewer.audiences[audience.key] = self._stamp
+        self._merge(viewer, audience, audience.catch_up(viewer))
 
-    def _merge(
-        self,
-        viewer: Viewer,
-        audience: AudienceQueue,
-        chunks: list[Chunk],
-        *,
-        also_denied: bytes | None = None,
-    ) -> None:
+    def _merge(self, viewer: Viewer, audience: Audience, chunks: list[Chunk]) -> None:
         """Move what an audience is owed behind what the viewer is owed alone."""
-        entered = viewer.audiences[audience.key]
         for chunk in chunks:
-            if chunk.stamp < entered:
-                continue
             denied = chunk.denied.get(viewer.session, ())
             for segment in chunk.segments:
                 citizen = segment.citizen
-                if citizen is not None and (citizen in denied or citizen == also_denied):
+                if citizen is not None and citizen in denied:
                     continue
                 self._append(
                     viewer,
@@ -591,46 +549,32 @@ class Egress:
     # ── sweeps ───────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def is_sweeping(self) -> bool:
-        return bool(self._rounds or self._own)
-
-    @property
     def wants_flush(self) -> bool:
         """Whether something waits that could be written now."""
         return bool(
             self._dirty
-            or self._rounds
+            or self._due
             or self._own
             or any(map(self._is_writable, self._busy.values()))
         )
 
     def _begin(self) -> None:
-        self._turns += 1
-        self.flushes += 1
+        """Take up what has arrived."""
         dirty, self._dirty = self._dirty, {}
-        of_several = self._followers_of_several(dirty.values())
+        several = self._followers_of_several(dirty.values())
         for audience in dirty.values():
-            chunks, audience.pending, audience.pending_bytes = audience.pending, [], 0
-            recipients: dict[SessionId, Viewer] = audience.members
-            own = self._viewers_with_own_copy(audience, chunks)
-            if is_followers(audience.key):
-                own |= {s: v for s, v in of_several.items() if s in recipients}
-            if own:
-                for viewer in own.values():
-                    self._merge(viewer, audience, chunks)
-                recipients = {s: v for s, v in audience.members.items() if s not in own}
-            for form in Form:
-                if not audience.forms[form]:
-                    continue
-                group = [v for v in recipients.values() if v.form is form]
-                if group:
-                    start = self._turns * 7919 % len(group)  # nobody is always last
-                    self._rounds.append(
-                        Round(audience, chunks, group[start:] + group[:start], form=form)
-                    )
-        self._own = [viewer for viewer in self._busy.values() if self._is_writable(viewer)]
+            if several and is_followers(audience.key):
+                for session in several:
+                    if session in audience.members:
+                        self._catch_up(audience.members[session], audience)
+            for lane in audience.lanes.values():
+                if lane.is_due and not lane.is_listed:
+                    lane.is_listed = True
+                    lane.rotate()
+                    self._due.append(lane)
+            audience.trim()
 
-    def _followers_of_several(self, audiences: Iterable[AudienceQueue]) -> dict[SessionId, Viewer]:
+    def _followers_of_several(self, audiences: Iterable[Audience]) -> dict[SessionId, Viewer]:
         """Who follows several of those that have something to say: a copy of its own, in one write, costs
         it less than a write for each.
         """
@@ -642,34 +586,22 @@ class Egress:
                 once |= audience.members
         return several
 
-    def _viewers_with_own_copy(
-        self, audience: AudienceQueue, chunks: list[Chunk]
-    ) -> dict[SessionId, Viewer]:
-        """Busy ones, those with a deny pair in these chunks, and those who entered behind one."""
-        members = audience.members
-        own = {s: v for s, v in self._busy.items() if s in members}
-        for chunk in chunks:
-            for session in chunk.denied:
-                viewer = members.get(SessionId(session))
-                if viewer is not None:
-                    own[viewer.session] = viewer
-        if chunks and audience.entered_last > chunks[0].stamp:
-            oldest = chunks[0].stamp
-            own |= {s: v for s, v in members.items() if v.audiences[audience.key] > oldest}
-        return own
-
     def sweep(self, writes_max: int) -> Iterator[Write | WriteMany]:
-        """The next slice of the running sweep (or of a new one): at most some `writes_max` writes.
+        """The next slice: at most some `writes_max` writes, at most half of them to single viewers while
+        an audience is due. Lanes take turns, so that a small room does not wait for a large one.
 
         To be exhausted at once; the shell carries out each effect before it takes the next, so that
         a viewer which a write has paused gets no further one.
         """
-        if not self.is_sweeping:
+        if self._dirty:
             self._begin()
+        if not self._own:
+            self._own = [viewer for viewer in self._busy.values() if self._is_writable(viewer)]
         writes = 0
-        while self._own and writes < writes_max:
+        own_max = max(1, writes_max // 2) if self._due else writes_max
+        while self._own and writes < own_max:
             viewer = self._own.pop()
-            while self._is_writable(viewer) and writes < writes_max:
+            while self._is_writable(viewer) and writes < own_max:
                 taken = self._next_own(viewer)
                 self._hand(taken)
                 yield self._own_write(viewer, taken)
@@ -678,40 +610,44 @@ class Egress:
             if self._is_writable(viewer):
                 self._own.append(viewer)
             self._settle(viewer)
-        while self._rounds and not self._own and writes < writes_max:
-            swept = self._rounds[-1]
-            rest = writes_max - writes
-            slice_ = swept.recipients[-rest:]
-            del swept.recipients[-rest:]
-            if not swept.recipients:
-                self._rounds.pop()
-            if not slice_:
-                continue  # they have all gone since the sweep began
-            payload = swept.payload
-            if payload is None:
-                messages = swept.messages()
-                self.messages_flushed += len(messages)
-                payload = payload_of(messages, swept.form) if messages else b""
-                swept.payload = payload
-            if not payload:
-                if swept.recipients:
-                    self._rounds.pop()
+        while self._due and writes < writes_max:
+            lane = self._due.popleft()
+            if not lane.is_due:
+                lane.is_listed = False  # they have all gone, or have it already
                 continue
-            paused = [viewer for viewer in slice_ if viewer.is_paused]
-            for viewer in paused:
-                self._merge(viewer, swept.audience, swept.chunks)
-            if paused:
-                slice_ = [viewer for viewer in slice_ if not viewer.is_paused]
-            if slice_:
-                writes += len(slice_)
-                self._hand(swept)
-                yield WriteMany([v.session for v in slice_], payload, swept.form)
+            slice_ = lane.take(writes_max - writes)
+            lane.is_listed = lane.is_due
+            if lane.is_listed:
+                self._due.append(lane)
+            payload, prepared = lane.payload_since(slice_.number, slice_.chunks)
+            self.messages_flushed += prepared
+            shared = self._shared_by(slice_)
+            lane.audience.trim()
+            if payload and shared:
+                writes += len(shared)
+                self._hand(slice_)
+                yield WriteMany([viewer.session for viewer in shared], payload, lane.form)
                 self._handing = None
 
-    def _hand(self, handing: Handing) -> None:
+    def _shared_by(self, slice_: Slice) -> list[Viewer]:
+        """The viewers who get the very same bytes. Who has a queue of its own, or must not get all of it,
+        is owed its share alone.
+        """
+        denied = slice_.denied()
+        if not self._busy and not denied:
+            return slice_.viewers
+        shared = []
+        for viewer in slice_.viewers:
+            if viewer.session in self._busy or viewer.session in denied:
+                self._merge(viewer, slice_.lane.audience, slice_.chunks)
+            else:
+                shared.append(viewer)
+        return shared
+
+    def _hand(self, handing: Slice | list[AnyOwed]) -> None:
         self._handing = handing
         if self._silences.is_open:
-            self._silences.go_out(whose(handing))
+            self._silences.go_out(_whose(handing))
 
     def _next_own(self, viewer: Viewer) -> list[AnyOwed]:
         """Take what the viewer's next own write holds out of its queue."""
@@ -735,3 +671,8 @@ class Egress:
         messages = [message for owed in taken for message in owed.messages()]
         self.messages_flushed += len(messages)
         return Write(viewer.session, payload_of(messages, viewer.form), viewer.form)
+
+
+def _whose(handing: Slice | list[AnyOwed]) -> Iterator[tuple[AudienceKey, bytes]]:
+    """(audience, citizen) of the data in what is handed over."""
+    return handing.whose() if isinstance(handing, Slice) else whose(handing)

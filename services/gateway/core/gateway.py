@@ -604,10 +604,6 @@ class Gateway:
         """A slice was carried out."""
         self.silences.handed(now_ns)
 
-    @property
-    def is_sweeping(self) -> bool:
-        return self._egress.is_sweeping
-
     def drain(self, within_s: int) -> None:
         """Tell everybody to come back (elsewhere) within some seconds; take nobody in any more."""
         self.is_draining = True

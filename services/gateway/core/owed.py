@@ -1,11 +1,11 @@
-"""The pieces of the egress queues: what is owed to one viewer, what waits for an audience. Pure."""
+"""One viewer's own queue, and what is owed in it. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from services.gateway.core.form import EventSnapshot, Form, Holdings, Told, event_of, id_line
+from services.gateway.core.form import EventSnapshot, Form, Told, event_of, id_line
 from shared.codec import encode
 from shared.contracts.client import Snapshot
 from shared.contracts.fanout import AudienceKey, Segment
@@ -181,8 +181,7 @@ class Viewer:
         reach, and not yet in the kernel. Empty unless the viewer is paused."""
         self.owed: deque[AnyOwed] = deque()
         self.owed_bytes = 0
-        self.audiences: dict[AudienceKey, int] = {}
-        """The stamp of its entry: deliveries with a lower one are not owed to it."""
+        self.audiences: dict[AudienceKey, None] = {}
 
     def form_of(self, message: bytes) -> bytes:
         """A message of its own as its queue holds it."""
@@ -190,78 +189,7 @@ class Viewer:
 
     def part_of(self, segment: Segment | Told) -> bytes:
         """An audience's segment as its queue holds it."""
-        return _event_in(segment) if self.form is Form.EVENTS else segment.message
-
-
-class Chunk:
-    """One delivery waiting for an audience. `denied`: sessions that must not get some citizens."""
-
-    __slots__ = ("denied", "segments", "stamp")
-
-    def __init__(
-        self,
-        stamp: int,
-        segments: list[Segment | Told],
-        denied: dict[bytes, list[bytes]],
-    ) -> None:
-        self.stamp = stamp
-        self.segments = segments
-        self.denied = denied
-
-    def without(self, citizen: bytes) -> None:
-        self.segments = [segment for segment in self.segments if segment.citizen != citizen]
-
-
-class AudienceQueue:
-    __slots__ = (
-        "entered_last",
-        "forms",
-        "holdings",
-        "key",
-        "members",
-        "pending",
-        "pending_bytes",
-        "slot",
-    )
-
-    def __init__(self, key: AudienceKey, slot: int) -> None:
-        self.key = key
-        self.slot = slot
-        self.members: dict[SessionId, Viewer] = {}
-        self.forms = [0 for _ in Form]
-        """How many members there are of each form."""
-        self.holdings: Holdings | None = None
-        """What its event streams hold; nil while it has none."""
-        self.pending: list[Chunk] = []
-        self.pending_bytes = 0
-        self.entered_last = 0
-
-
-class Round:
-    """One audience's recipients of one form in the running sweep."""
-
-    __slots__ = ("audience", "chunks", "form", "payload", "recipients")
-
-    def __init__(
-        self,
-        audience: AudienceQueue,
-        chunks: list[Chunk],
-        recipients: list[Viewer],
-        *,
-        form: Form,
-    ) -> None:
-        self.audience = audience
-        self.chunks = chunks
-        self.recipients = recipients  # those still to be written to, the next one last
-        self.form = form
-        self.payload: bytes | None = None
-
-    def messages(self) -> list[bytes]:
-        """What every recipient gets."""
-        parts = [part for chunk in self.chunks for part in chunk.segments]
-        if self.form is Form.EVENTS:
-            return [_event_in(part) for part in parts]
-        return [part.message for part in parts]
+        return event_in(segment) if self.form is Form.EVENTS else segment.message
 
 
 def is_notice(owed: AnyOwed) -> bool:
@@ -269,25 +197,14 @@ def is_notice(owed: AnyOwed) -> bool:
     return isinstance(owed, Owed) and owed.citizen is None
 
 
-Handing = Round | list[AnyOwed]
-"""What one write holds."""
-
-
-def whose(handing: Handing) -> Iterator[tuple[AudienceKey, bytes]]:
+def whose(handed: Iterable[AnyOwed]) -> Iterator[tuple[AudienceKey, bytes]]:
     """(audience, citizen) of the data in what is handed over."""
-    if isinstance(handing, Round):
-        key = handing.audience.key
-        for chunk in handing.chunks:
-            for part in chunk.segments:
-                if part.citizen is not None:
-                    yield key, part.citizen
-        return
-    for owed in handing:
+    for owed in handed:
         if owed.audience is not None:
             for citizen in owed.citizens():
                 yield owed.audience, citizen
 
 
-def _event_in(part: Segment | Told) -> bytes:
+def event_in(part: Segment | Told) -> bytes:
     assert isinstance(part, Told), "an audience tells all since an event stream entered it"
     return part.event

@@ -1,0 +1,254 @@
+"""What waits for an audience, and in which order its viewers are due. Pure.
+
+An audience keeps one log of what was delivered to it. Its viewers of one form stand in a lane: whoever
+has waited longest is next, gets everything since it was last written to, and goes to the end. So what
+arrives amid a sweep goes out with the rest of it. A sample then waits for half a round on average and
+for a whole one at most; if a sweep had to end before the next could take up what came meanwhile, it
+would wait for a round on average and for two at most.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from services.gateway.core.form import Form, Holdings, Told, payload_of
+from services.gateway.core.owed import Viewer, event_in
+from shared.contracts.fanout import AudienceKey, Segment
+from shared.identifiers import SessionId
+
+
+class Chunk:
+    """One delivery. `denied`: session → whom it must not get. `byte_count`: as it arrived."""
+
+    __slots__ = ("byte_count", "denied", "segments")
+
+    def __init__(
+        self, segments: list[Segment | Told], denied: dict[bytes, list[bytes]], byte_count: int
+    ) -> None:
+        self.segments = segments
+        self.denied = denied
+        self.byte_count = byte_count
+
+    def without(self, citizen: bytes) -> None:
+        self.segments = [segment for segment in self.segments if segment.citizen != citizen]
+
+
+class Audience:
+    """Members, the log of chunks that not all of them have yet, and their lanes."""
+
+    __slots__ = (
+        "_chunks",
+        "_first",
+        "holdings",
+        "key",
+        "lanes",
+        "members",
+        "pending_bytes",
+        "slot",
+    )
+
+    def __init__(self, key: AudienceKey, slot: int) -> None:
+        self.key = key
+        self.slot = slot
+        self.members: dict[SessionId, Viewer] = {}
+        self.lanes: dict[Form, Lane] = {}
+        """Those with somebody in them."""
+        self.holdings: Holdings | None = None
+        """What its event streams hold; nil while it has none."""
+        self.pending_bytes = 0
+        """Of the log."""
+        self._chunks: list[Chunk] = []
+        self._first = 0
+        """The number of the first chunk that is kept; they are numbered from 0."""
+
+    @property
+    def end(self) -> int:
+        """The number of the next chunk."""
+        return self._first + len(self._chunks)
+
+    def push(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+        self.pending_bytes += chunk.byte_count
+
+    def since(self, number: int) -> list[Chunk]:
+        return self._chunks[number - self._first :]
+
+    def trim(self) -> None:
+        """Drop what every viewer has."""
+        oldest = min((lane.oldest for lane in self.lanes.values()), default=self.end)
+        count = oldest - self._first
+        if count:
+            self.pending_bytes -= sum(chunk.byte_count for chunk in self._chunks[:count])
+            del self._chunks[:count]
+            self._first = oldest
+
+    def purge(self, citizen: bytes) -> None:
+        """Take the citizen out of all that waits."""
+        for chunk in self._chunks:
+            chunk.without(citizen)
+        for lane in self.lanes.values():
+            lane.forget_payload()
+
+    def deny(self, session: SessionId, citizen: bytes) -> None:
+        """Take the citizen out of what waits, for one viewer."""
+        for chunk in self._chunks:
+            chunk.denied.setdefault(session, []).append(citizen)
+
+    def add(self, viewer: Viewer) -> None:
+        """A member that is owed nothing of what waits."""
+        self.members[viewer.session] = viewer
+        lane = self.lanes.get(viewer.form)
+        if lane is None:
+            lane = self.lanes[viewer.form] = Lane(self, viewer.form)
+        lane.add(viewer)
+
+    def remove(self, viewer: Viewer) -> None:
+        del self.members[viewer.session]
+        lane = self.lanes[viewer.form]
+        lane.remove(viewer)
+        if lane.is_empty:
+            del self.lanes[viewer.form]
+        if Form.EVENTS not in self.lanes:
+            self.holdings = None
+
+    def catch_up(self, viewer: Viewer) -> list[Chunk]:
+        """What the viewer is still owed; from here on it is owed what comes next."""
+        lane = self.lanes[viewer.form]
+        number = lane.number_of(viewer)
+        if number == self.end:
+            return []
+        chunks = self.since(number)
+        lane.remove(viewer)
+        lane.add(viewer)
+        return chunks
+
+
+class _Run:
+    """Viewers who stand behind each other and have the same: all chunks below `number`."""
+
+    __slots__ = ("number", "viewers")
+
+    def __init__(self, number: int, viewers: list[Viewer]) -> None:
+        self.number = number
+        self.viewers = viewers
+
+
+class Lane:
+    """An audience's viewers of one form, the next one first. Runs are in ascending order of what their
+    viewers have, so that nobody is due once the first run is not.
+    """
+
+    __slots__ = ("_payload", "_payload_of", "_runs", "audience", "form", "is_listed")
+
+    def __init__(self, audience: Audience, form: Form) -> None:
+        self.audience = audience
+        self.form = form
+        self.is_listed = False
+        """Whether the caller has it among those that are due."""
+        self._runs: deque[_Run] = deque()
+        self._payload = b""
+        self._payload_of: tuple[int, int] | None = None
+        """From which chunk to which it was made."""
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._runs
+
+    @property
+    def is_due(self) -> bool:
+        return bool(self._runs) and self._runs[0].number < self.audience.end
+
+    @property
+    def oldest(self) -> int:
+        """Below this everybody has everything."""
+        return self._runs[0].number if self._runs else self.audience.end
+
+    def add(self, viewer: Viewer) -> None:
+        self._append([viewer])
+
+    def _append(self, viewers: list[Viewer]) -> None:
+        end = self.audience.end
+        if self._runs and self._runs[-1].number == end:
+            self._runs[-1].viewers += viewers
+        else:
+            self._runs.append(_Run(end, viewers))
+
+    def remove(self, viewer: Viewer) -> None:
+        run = self._run_of(viewer)
+        run.viewers.remove(viewer)
+        if not run.viewers:
+            self._runs.remove(run)
+
+    def number_of(self, viewer: Viewer) -> int:
+        """Of the next chunk that the viewer is owed."""
+        return self._run_of(viewer).number
+
+    def _run_of(self, viewer: Viewer) -> _Run:
+        return next(run for run in self._runs if viewer in run.viewers)
+
+    def rotate(self) -> None:
+        """Begin with somebody else, so that nobody is always last: golden sections of a round lie far
+        from each other. Nothing is changed amid a round.
+        """
+        if len(self._runs) == 1:
+            viewers = self._runs[0].viewers
+            start = len(viewers) * 618 // 1000
+            self._runs[0].viewers = viewers[start:] + viewers[:start]
+
+    def take(self, most: int) -> Slice:
+        """The next viewers, at most so many, with what they are owed; they go to the end. Only while
+        somebody is due.
+        """
+        run = self._runs[0]
+        viewers = run.viewers[:most]
+        if len(viewers) == len(run.viewers):
+            self._runs.popleft()
+        else:
+            del run.viewers[:most]
+        self._append(viewers[:])
+        return Slice(self, run.number, viewers)
+
+    def forget_payload(self) -> None:
+        """What it was made of has changed."""
+        self._payload_of = None
+
+    def payload_since(self, number: int, chunks: list[Chunk]) -> tuple[bytes, int]:
+        """The payload of the chunks from `number` to the end, and how many messages were prepared for
+        it: none if it is the one of before. Empty if a strike has left nothing.
+        """
+        made_of = (number, self.audience.end)
+        if self._payload_of == made_of:
+            return self._payload, 0
+        parts = [part for chunk in chunks for part in chunk.segments]
+        if self.form is Form.EVENTS:
+            messages = [event_in(part) for part in parts]
+        else:
+            messages = [part.message for part in parts]
+        self._payload = payload_of(messages, self.form) if messages else b""
+        self._payload_of = made_of
+        return self._payload, len(messages)
+
+
+class Slice:
+    """The viewers whose turn it is, and what they are owed."""
+
+    __slots__ = ("chunks", "lane", "number", "viewers")
+
+    def __init__(self, lane: Lane, number: int, viewers: list[Viewer]) -> None:
+        self.lane = lane
+        self.number = number
+        self.viewers = viewers
+        self.chunks = lane.audience.since(number)
+
+    def whose(self) -> Iterator[tuple[AudienceKey, bytes]]:
+        """(audience, citizen) of the data in it."""
+        key = self.lane.audience.key
+        for chunk in self.chunks:
+            for part in chunk.segments:
+                if part.citizen is not None:
+                    yield key, part.citizen
+
+    def denied(self) -> dict[bytes, None]:
+        """Sessions that must not get all of it."""
+        return {session: None for chunk in self.chunks for session in chunk.denied}
