@@ -13,6 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 SILENCE = "gateway_withdrawal_silence_seconds"
 ACTED = "gateway_withdrawal_acted_seconds"
+FORGOTTEN_S = 6.0
+"""So long after the last withdrawal the gateway has counted it: it listens 5 s for late bytes."""
 Buckets = dict[float, float]
 """Upper bound in seconds → how many durations are at most so long."""
 
@@ -61,6 +63,15 @@ class Gauge:
         with urlopen(self._url, timeout=10) as answer:  # noqa: S310  (our own gateway)
             text: str = answer.read().decode()
         return text
+
+    def rungs(self) -> dict[str, int]:
+        """How many viewers stand on each rung below the first, now."""
+        return {
+            sample.labels["rung"]: int(sample.value)
+            for family in text_string_to_metric_families(self._page())
+            for sample in family.samples
+            if sample.name == "gateway_viewers_on_rung"
+        }
 
     def read(self) -> dict[str, Any]:
         """`silence`: to the last bytes handed to the kernel; `acted`: until every gateway had done it."""

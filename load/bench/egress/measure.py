@@ -6,19 +6,22 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from load.bench.egress.citizens import Citizen
 from load.bench.egress.schedule import Schedule, publish, until
-from shared.runtime.clock import monotonic_ns
+from load.bench.silence import Gauge
+from shared.runtime.clock import monotonic_ns, pause
 
 WARM_S = 2.0
 """Played before what is measured, and not counted."""
 SETTLE_S = 1.0
 """A sample that has not come this long after the last was due did not come in time."""
+SETTLED_S_MAX = 120.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -45,7 +48,10 @@ class Target:
     """Nil: it publishes to itself (the floor)."""
     pids: dict[str, int]
     schedule: Schedule
-    extra: dict[str, Any] = field(default_factory=dict)
+    speakers: list[Citizen] = field(default_factory=list)
+    """Of the city: connected, and in no room."""
+    gauge: Gauge | None = None
+    """Of the city's gateway."""
 
 
 Start = Callable[[Case, float], AbstractAsyncContextManager[Target]]
@@ -63,8 +69,17 @@ def planned(case: Case, seconds: float, *, ahead_s: float) -> Schedule:
     return Schedule(case.rate, begin_ns, begin_ns + int((case.warm_s + seconds) * 1e9))
 
 
-async def measure(case: Case, target: Target, sink_program: Path) -> dict[str, Any]:
-    """Play the schedule, read everything, and say what came when."""
+async def measure(
+    case: Case,
+    target: Target,
+    sink_program: Path,
+    *,
+    meanwhile: Coroutine[Any, Any, None] | None = None,
+    settled: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Play the schedule, read everything, and say what came when. `meanwhile` goes on until the last
+    sample is due; `settled`: for what is waited, behind that, until the readers are ended.
+    """
     schedule = target.schedule
     measured_ns = schedule.begin_ns + int(case.warm_s * 1e9)
     words = [str(sink_program), str(measured_ns), str(schedule.end_ns), str(case.slow)]
@@ -88,11 +103,17 @@ async def measure(case: Case, target: Target, sink_program: Path) -> dict[str, A
 
     loop.call_later((measured_ns - monotonic_ns()) / 1e9, note_cpu)
     late_ms = 0.0
-    if target.say is not None:
-        late_ms = await publish(schedule, target.say)
-    await until(lambda: monotonic_ns() >= schedule.end_ns, "the end", within_s=600)
+    async with asyncio.TaskGroup() as group:
+        beside = None if meanwhile is None else group.create_task(meanwhile)
+        if target.say is not None:
+            late_ms = await publish(schedule, target.say)
+        await until(lambda: monotonic_ns() >= schedule.end_ns, "the end", within_s=600)
+        if beside is not None:
+            beside.cancel()
     spent = {name: cpu_s(pid) - before[name] for name, pid in target.pids.items()}
-    await asyncio.sleep(SETTLE_S)
+    await pause(SETTLE_S)
+    if settled is not None:
+        await until(settled, "what is waited for behind the last sample", within_s=SETTLED_S_MAX)
     sink.stdin.close()
     said = json.loads(await loop.run_in_executor(None, sink.stdout.read))
     sink.wait()
@@ -117,11 +138,21 @@ def result(
         "delivered_part": said["due"] / wanted,
         "deliveries_per_s": said["due"] / seconds,
         "closed": said["closed"],
+        **({"slow": said_of_slow(case, said)} if case.slow else {}),
         "cpu_cores": {name: round(value / seconds, 3) for name, value in spent.items()},
         "publisher_late_p99_ms": late_ms,
         "worst_tenth_over_best_tenth_p99": (
             sum(fairness[-tenth:]) / max(1, sum(fairness[:tenth])) if fairness else None
         ),
+    }
+
+
+def said_of_slow(case: Case, said: dict[str, Any]) -> dict[str, int]:
+    """Of those who read 1 kB/s: who was told of a lower rung, and whose last word was `every`."""
+    return {
+        "viewers": case.slow,
+        "told_lower": said["slow_told_down"],
+        "told_every_again": said["slow_told_every"],
     }
 
 

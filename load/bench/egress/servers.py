@@ -16,6 +16,7 @@ from load.bench.egress.ingest import INSTANCE, StandIn
 from load.bench.egress.measure import Case, Start, Target, planned
 from load.bench.egress.schedule import MESSAGE_BYTES, payload, until
 from load.bench.own_city import starting_city
+from load.bench.silence import Gauge
 from shared.bus import Bus
 from shared.contracts.records import Tier
 from shared.identifiers import sanctuary_of_slug
@@ -60,6 +61,8 @@ async def city(case: Case, seconds: float) -> AsyncIterator[Target]:
             stand_in.say,
             {name: pids[name] for name in ("gateway", "fanout")},
             planned(case, seconds, ahead_s=1.0),
+            speakers,
+            Gauge(running.services["gateway-0"].health_port),
         )
 
 

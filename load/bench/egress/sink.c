@@ -5,8 +5,10 @@
  * It knows no protocol: every sample carries a mark, '~' and 16 hexadecimal digits, the moment at which
  * it was due to be published (CLOCK_MONOTONIC, ns). All marks on all sockets are found and counted,
  * also those that a read cuts in two; those due in BEGIN…END are measured. The last SLOW sockets are
- * read at 1 kB/s and not measured. On end of file of standard input it prints one JSON object:
- * samples, bytes, and log-linear histograms (1/64 octave for all, 1/16 for each socket's p99).
+ * read at 1 kB/s until END, then as fast as the others, and never measured; what a gateway tells them of
+ * their rung (the text "rung" in MessagePack, and its word) is noted. On end of file of standard input it
+ * prints one JSON object: samples, bytes, what the slow ones were told, and log-linear histograms (1/64
+ * octave for all, 1/16 for each socket's p99).
  *
  * RFC 6455 allows a client's pong at any time: one every 5 s says that we live.
  */
@@ -34,6 +36,7 @@ enum {
 typedef struct {
     int fd, slow;
     int tail; /* bytes of a mark that the last read cut off */
+    int rung_at, told_down, told_up; /* signs of "rung" that have come; who fell; who stands on `every` */
     char kept[MARK];
     uint64_t samples;
     uint32_t *histogram;
@@ -98,13 +101,33 @@ static void take(Socket *s, char *from, size_t length, uint64_t at) {
     }
 }
 
+/* "\xa4rung", the length of a word, and the word's first sign: `every`, `newest` or `field`. */
+static void hear_rung(Socket *s, const char *from, size_t length) {
+    static const char word[] = "\xa4rung";
+    for (size_t i = 0; i < length; i++) {
+        if (s->rung_at == 5) { s->rung_at = 6; continue; }
+        if (s->rung_at == 6) {
+            s->rung_at = 0;
+            s->told_up = from[i] == 'e';
+            s->told_down |= from[i] == 'n' || from[i] == 'f';
+            continue;
+        }
+        s->rung_at = from[i] == word[s->rung_at] ? s->rung_at + 1 : from[i] == word[0];
+    }
+}
+
 /* Returns 0 when the socket is at its end. */
 static int drain(Socket *s) {
     memcpy(buffer, s->kept, (size_t)s->tail);
-    size_t want = s->slow ? SLOW_BYTES : CHUNK;
+    size_t want = s->slow == 1 ? SLOW_BYTES : CHUNK;
     ssize_t got = recv(s->fd, buffer + s->tail, want, MSG_DONTWAIT);
     if (got < 0) return errno == EAGAIN || errno == EINTR;
     if (got == 0) return 0;
+    if (s->slow) {
+        hear_rung(s, buffer + s->tail, (size_t)got);
+        s->tail = 0;
+        return 1;
+    }
     bytes += (uint64_t)got;
     take(s, buffer, (size_t)got + (size_t)s->tail, now());
     return 1;
@@ -145,7 +168,7 @@ int main(int argc, char **argv) {
     fflush(stdout);
     static const unsigned char pong[6] = {0x8a, 0x80, 0, 0, 0, 0};
     uint64_t pong_at = now() + 5000000000u, slow_at = now();
-    for (int over = 0; !over;) {
+    for (int over = 0, is_over = 0; !over;) {
         int many = epoll_wait(poll, ready, 256, 50);
         for (int i = 0; i < many; i++) {
             Socket *s = ready[i].data.ptr;
@@ -153,7 +176,16 @@ int main(int argc, char **argv) {
             if (!drain(s)) { epoll_ctl(poll, EPOLL_CTL_DEL, s->fd, NULL); closed++; }
         }
         uint64_t at = now();
-        if (slow && at >= slow_at) {
+        if (slow && !is_over && at >= end_ns) { /* 2: it may catch up */
+            is_over = 1;
+            for (int i = count - slow; i < count; i++) {
+                if (sockets[i].fd < 0) continue;
+                sockets[i].slow = 2;
+                struct epoll_event wish = {.events = EPOLLIN, .data.ptr = &sockets[i]};
+                epoll_ctl(poll, EPOLL_CTL_ADD, sockets[i].fd, &wish);
+            }
+        }
+        if (slow && !is_over && at >= slow_at) {
             slow_at += 100000000u;
             for (int i = count - slow; i < count; i++)
                 if (sockets[i].fd >= 0 && !drain(&sockets[i])) { close(sockets[i].fd); sockets[i].fd = -1; closed++; }
@@ -179,7 +211,9 @@ int main(int argc, char **argv) {
     const char *comma = "";
     for (unsigned b = 0; b < FINE_SIZE; b++)
         if (fine[b]) { printf("%s[%" PRIu64 ", %" PRIu64 "]", comma, value(b, FINE), fine[b]); comma = ", "; }
-    printf("], \"p99_us_by_socket\": [");
+    int fell = 0, stand = 0;
+    for (int i = count - slow; i < count; i++) { fell += sockets[i].told_down; stand += sockets[i].told_up; }
+    printf("], \"slow_told_down\": %d, \"slow_told_every\": %d, \"p99_us_by_socket\": [", fell, stand);
     for (int i = 0; i < measured; i++) printf("%s%" PRIu64, i ? ", " : "", p99[i]);
     printf("]}\n");
     return 0;

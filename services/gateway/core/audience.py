@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from services.gateway.core.form import Form, Holdings, Told, payload_of
-from services.gateway.core.owed import Viewer, event_in
+from services.gateway.core.owed import Owed, Viewer, event_in
 from shared.contracts.fanout import AudienceKey, Segment
 from shared.identifiers import SessionId
 
@@ -21,7 +21,7 @@ from shared.identifiers import SessionId
 class Chunk:
     """One delivery. `denied`: session → whom it must not get. `byte_count`: as it arrived."""
 
-    __slots__ = ("byte_count", "denied", "segments")
+    __slots__ = ("_owed", "byte_count", "denied", "segments")
 
     def __init__(
         self, segments: list[Segment | Told], denied: dict[bytes, list[bytes]], byte_count: int
@@ -29,9 +29,30 @@ class Chunk:
         self.segments = segments
         self.denied = denied
         self.byte_count = byte_count
+        self._owed: dict[bool, list[Owed]] = {}
 
     def without(self, citizen: bytes) -> None:
         self.segments = [segment for segment in self.segments if segment.citizen != citizen]
+        self._owed.clear()
+
+    def owed_to(self, viewer: Viewer, audience: Audience) -> list[Owed]:
+        """What one viewer alone is owed of it, made once for all to whom that happens."""
+        is_events = viewer.form is Form.EVENTS
+        owed = self._owed.get(is_events)
+        if owed is None:
+            owed = self._owed[is_events] = [
+                Owed(
+                    event_in(part) if is_events else part.message,
+                    audience=audience.key,
+                    slot=audience.slot,
+                    citizen=part.citizen,
+                )
+                for part in self.segments
+            ]
+        denied = self.denied.get(viewer.session)
+        if denied:
+            return [each for each in owed if each.citizen is None or each.citizen not in denied]
+        return owed
 
 
 class Audience:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from services.gateway.core.audience import Audience, Chunk, Lane, Slice
 from services.gateway.core.effects import Write, WriteMany
@@ -44,6 +45,9 @@ from shared.identifiers import MonotonicNs, SessionId, slot_of
 OWN_WRITE_BYTES = 16_384
 """At most so much is written to one viewer before it is asked whether it still keeps up: as much as
 the kernel holds unsent (TCP_NOTSENT_LOWAT; design, section 4)."""
+CONFLATIONS_PER_SLICE = 4
+"""Queues of slow viewers that are conflated between two writes, a quarter of a millisecond each: they
+fill at the same pace, and would all be too long in the same moment."""
 PENDING_BYTES_MAX = 4 * 1024 * 1024
 """An audience's log; more means that the process cannot keep up at all."""
 
@@ -65,7 +69,10 @@ class Egress:
         self._dirty: dict[AudienceKey, Audience] = {}
         self._busy: dict[SessionId, Viewer] = {}
         """Viewers with a queue of their own, or paused."""
-        self._own: list[Viewer] = []
+        self._own: dict[SessionId, Viewer] = {}
+        """Those among them that may be written to, and some that no longer may."""
+        self._crowded: dict[SessionId, Viewer] = {}
+        """Viewers for whom more waits than may without being conflated."""
         self._due: deque[Lane] = deque()
         """Lanes with somebody in them who is owed something, taking turns."""
         self.too_slow: dict[SessionId, None] = {}
@@ -109,6 +116,8 @@ class Egress:
             self._remove(viewer, key)
         viewer.owed.clear()
         self._busy.pop(session, None)
+        self._own.pop(session, None)
+        self._crowded.pop(session, None)
         self._climbers.pop(session, None)
         self.too_slow.pop(session, None)
         if self._silences.is_open and viewer.left:
@@ -142,6 +151,8 @@ class Egress:
                 self._silences.go_out(viewer.left)
             viewer.left.clear()
             self.holders.pop(session, None)
+            if viewer.owed:
+                self._own[session] = viewer
             self._settle(viewer)
 
     def backlog_bytes(self) -> int:
@@ -432,12 +443,20 @@ class Egress:
 
     def _append(self, viewer: Viewer, owed: AnyOwed) -> None:
         viewer.owed.append(owed)
-        viewer.owed_bytes += owed.byte_count
+        self._grew(viewer, owed.byte_count)
+
+    def _grew(self, viewer: Viewer, byte_count: int) -> None:
+        """The viewer is owed so much more."""
+        viewer.owed_bytes += byte_count
         self._busy[viewer.session] = viewer
-        if viewer.owed_bytes > self._fall_bytes and (
-            viewer.is_paused or self._is_held_back(viewer)
-        ):
-            self._too_much(viewer)
+        if not viewer.is_paused:
+            self._own[viewer.session] = viewer
+            if not self._is_held_back(viewer):
+                return
+        if viewer.owed_bytes > self._fall_bytes:
+            self._crowded[viewer.session] = viewer
+            if viewer.owed_bytes > self._backlog_bytes_max:
+                self._too_much(viewer)
 
     # ── the ladder ───────────────────────────────────────────────────────────────────────────────
 
@@ -445,6 +464,7 @@ class Egress:
         """Conflate what waits, and close who has too much all the same. An event stream is not conflated:
         its ids name what was written.
         """
+        self._crowded.pop(viewer.session, None)
         climber = self._climbers.get(viewer.session)
         if viewer.form is not Form.EVENTS and (
             climber is None or viewer.owed_bytes > climber.conflate_at
@@ -467,7 +487,7 @@ class Egress:
         unheard = sum(isinstance(owed, OwedRung) for owed in viewer.owed)
         viewer.owed.insert(unheard, told)
         viewer.owed_bytes += told.byte_count
-        self._busy[viewer.session] = viewer
+        self._busy[viewer.session] = self._own[viewer.session] = viewer
 
     def climb(self, now_ns: MonotonicNs) -> None:
         """Look after those who could not keep up; called a few times a second."""
@@ -481,6 +501,7 @@ class Egress:
             rung = climber.look(now_ns, is_paused=viewer.is_paused, is_idle=is_idle)
             if rung is Rung.NEWEST:  # up again: what was held back goes out
                 self._conflate(viewer)
+                self._own[session] = viewer
             if rung is not None:
                 self._tell_rung(viewer, rung)
             if climber.is_hopeless(now_ns):
@@ -531,32 +552,16 @@ class Egress:
     def _merge(self, viewer: Viewer, audience: Audience, chunks: list[Chunk]) -> None:
         """Move what an audience is owed behind what the viewer is owed alone."""
         for chunk in chunks:
-            denied = chunk.denied.get(viewer.session, ())
-            for segment in chunk.segments:
-                citizen = segment.citizen
-                if citizen is not None and citizen in denied:
-                    continue
-                self._append(
-                    viewer,
-                    Owed(
-                        viewer.part_of(segment),
-                        audience=audience.key,
-                        slot=audience.slot,
-                        citizen=citizen,
-                    ),
-                )
+            owed = chunk.owed_to(viewer, audience)
+            viewer.owed.extend(owed)
+            self._grew(viewer, sum([each.byte_count for each in owed]))
 
     # ── sweeps ───────────────────────────────────────────────────────────────────────────────────
 
     @property
     def wants_flush(self) -> bool:
-        """Whether something waits that could be written now."""
-        return bool(
-            self._dirty
-            or self._due
-            or self._own
-            or any(map(self._is_writable, self._busy.values()))
-        )
+        """Whether something waits that could be written, or must be made shorter, now."""
+        return bool(self._dirty or self._due or self._own or self._crowded)
 
     def _begin(self) -> None:
         """Take up what has arrived."""
@@ -595,12 +600,13 @@ class Egress:
         """
         if self._dirty:
             self._begin()
-        if not self._own:
-            self._own = [viewer for viewer in self._busy.values() if self._is_writable(viewer)]
+        for viewer in list(islice(self._crowded.values(), CONFLATIONS_PER_SLICE)):
+            self._too_much(viewer)
         writes = 0
         own_max = max(1, writes_max // 2) if self._due else writes_max
         while self._own and writes < own_max:
-            viewer = self._own.pop()
+            session = next(iter(self._own))
+            viewer = self._own.pop(session)
             while self._is_writable(viewer) and writes < own_max:
                 taken = self._next_own(viewer)
                 self._hand(taken)
@@ -608,7 +614,7 @@ class Egress:
                 self._handing = None
                 writes += 1
             if self._is_writable(viewer):
-                self._own.append(viewer)
+                self._own[session] = viewer
             self._settle(viewer)
         while self._due and writes < writes_max:
             lane = self._due.popleft()

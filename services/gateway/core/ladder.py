@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from services.gateway.core.owed import AnyOwed, Owed
+from services.gateway.core.owed import UNREAD, AnyOwed, Owed
 from shared.codec import Refused, decode, encode
 from shared.contracts.client import (
     Coarse,
@@ -36,6 +36,7 @@ FALL_BYTES = 65_536
 STUCK_NS = 2_000_000_000
 HOPELESS_NS = 120_000_000_000
 """A socket's buffers hold some 80 kB: at 1 kB/s they take that long to move at all."""
+_CONFLATED = Refusal.CONFLATED.value
 CALM_NS_MIN, CALM_NS_MAX = 1_000_000_000, 64_000_000_000
 
 
@@ -115,28 +116,152 @@ class _Head(msgspec.Struct, array_like=True, gc=False):
     seq: int
 
 
-class _Run(NamedTuple):
-    """Numbers that will not come."""
-
-    first: int
-    last: int
-    reason: str
-
-
-_READ: Any = SampleShown | SealShown | Skipped | Coarse | StrandShown | StrandEnded
+_KNOWN: Any = SampleShown | SealShown | Skipped | Coarse | StrandShown | StrandEnded
 _Place = int
 
 
-class _Timeline:
-    """One strand's messages in one audience, between its being shown and its end."""
+class _Sample(NamedTuple):
+    """What conflation has to know of a sample."""
 
-    __slots__ = ("samples", "seals", "skips")
+    strand: bytes
+    seq: int
+
+
+_Read = _Sample | SealShown | Skipped | Coarse | StrandShown | StrandEnded | None
+
+
+class _Runs:
+    """Numbers that will not come, in order, as (first, last, reason)."""
+
+    __slots__ = ("rows",)
 
     def __init__(self) -> None:
-        self.samples: dict[_Place, int] = {}
-        """Place → number, in order; as are all three."""
-        self.skips: dict[_Place, _Run] = {}
-        self.seals: list[_Place] = []
+        self.rows: list[list[Any]] = []
+
+    def add(self, first: int, last: int, reason: str) -> None:
+        """Numbers that follow each other are one run; for several reasons, `conflated`."""
+        if self.rows and self.rows[-1][1] + 1 == first:
+            before = self.rows[-1]
+            before[1] = last
+            if before[2] != reason:
+                before[2] = _CONFLATED
+        else:
+            self.rows.append([first, last, reason])
+
+    def told(self, strand: bytes, beside: Owed) -> list[Owed]:
+        return [
+            Owed(
+                encode(Skipped(strand, *row)),
+                audience=beside.audience,
+                slot=beside.slot,
+                citizen=beside.citizen,
+            )
+            for row in self.rows
+        ]
+
+
+class _Line:
+    """One strand's messages in one audience, between its being shown and its end."""
+
+    __slots__ = ("before", "later", "newest", "seal", "seq", "skipped", "strand")
+
+    def __init__(self, strand: bytes) -> None:
+        self.strand = strand
+        self.newest: _Place | None = None
+        self.seq = -1
+        self.before = _Runs()
+        """Ahead of the newest sample."""
+        self.later = _Runs()
+        """Behind it, or without one."""
+        self.skipped: _Place | None = None
+        """Of the last message in `later`."""
+        self.seal: _Place | None = None
+
+
+def _line(lines: dict[bytes, _Line], strand: bytes) -> _Line:
+    line = lines.get(strand)
+    if line is None:
+        line = lines[strand] = _Line(strand)
+    return line
+
+
+class _Part:
+    """A piece of a queue in which messages may be taken together."""
+
+    def __init__(self, part: list[Owed]) -> None:
+        self.part = part
+        self.kept: list[Owed | None] = [*part]
+        self.lines: dict[Any, dict[bytes, _Line]] = {}
+        """Audience → strand."""
+        self.ended: list[_Line] = []
+        self.cells: dict[tuple[Any, bytes], _Place] = {}
+
+    def conflate(self) -> list[Owed]:
+        kept = self.kept
+        for place, each in enumerate(self.part):
+            if each.citizen is None:
+                continue
+            message: _Read = each.read if each.read is not UNREAD else _read(each)  # type: ignore[assignment]
+            if message is None:
+                continue
+            lines = self.lines.get(each.audience)
+            if lines is None:
+                lines = self.lines[each.audience] = {}
+            if type(message) is _Sample:  # nearly all of them
+                self._sample(_line(lines, message.strand), place, message.seq)
+                continue
+            match message:
+                case Coarse():
+                    key = (each.audience, message.pseudonym)
+                    before = self.cells.pop(key, None)
+                    if before is not None:
+                        kept[before] = None
+                    self.cells[key] = place
+                case Skipped():
+                    line = _line(lines, message.strand)
+                    line.later.add(message.first, message.last, message.reason)
+                    if line.skipped is not None:
+                        kept[line.skipped] = None
+                    line.skipped = place
+                case SealShown():
+                    line = _line(lines, message.strand)
+                    if line.seal is not None:
+                        kept[line.seal] = None
+                    line.seal = place
+                case StrandShown() | StrandEnded():
+                    over = lines.pop(message.strand, None)
+                    if over is not None:
+                        self.ended.append(over)
+        return self._told()
+
+    def _sample(self, line: _Line, place: _Place, seq: int) -> None:
+        """The newest so far: the one before it, and what was skipped since, is told ahead of it."""
+        if line.newest is not None:
+            self.kept[line.newest] = None
+            line.before.add(line.seq, line.seq, _CONFLATED)
+        if line.skipped is not None:
+            self.kept[line.skipped] = None
+            for row in line.later.rows:
+                line.before.add(*row)
+            line.later.rows.clear()
+            line.skipped = None
+        line.newest, line.seq = place, seq
+
+    def _told(self) -> list[Owed]:
+        ahead: dict[_Place, list[Owed]] = {}
+        for line in [*self.ended, *(line for of in self.lines.values() for line in of.values())]:
+            if line.newest is not None and line.before.rows:
+                ahead[line.newest] = line.before.told(line.strand, self.part[line.newest])
+            if line.skipped is not None:
+                ahead[line.skipped] = line.later.told(line.strand, self.part[line.skipped])
+                self.kept[line.skipped] = None
+        told: list[Owed] = []
+        for place, each in enumerate(self.kept):
+            if place in ahead:
+                told += ahead[place]
+            if each is not None:
+                told.append(each)
+        return told
 
 
 def conflate(owed: Iterable[AnyOwed]) -> list[AnyOwed]:
@@ -150,92 +275,21 @@ def conflate(owed: Iterable[AnyOwed]) -> list[AnyOwed]:
         if isinstance(each, Owed):
             part.append(each)
         else:
-            kept += [*_conflate(part), each]
+            kept += [*_Part(part).conflate(), each]
             part = []
-    return kept + _conflate(part)
+    return kept + _Part(part).conflate()
 
 
-def _conflate(part: list[Owed]) -> list[Owed]:
-    slots: list[list[Owed]] = [[each] for each in part]
-    open_: dict[tuple[Any, bytes], _Timeline] = {}
-    ended: list[tuple[bytes, _Timeline]] = []
-    cells: dict[tuple[Any, bytes], _Place] = {}
-    for place, each in enumerate(part):
-        if each.citizen is None:
-            continue
-        try:
-            message = decode(each.message, _READ)
-        except Refused:
-            continue  # not one of those that come over and over
-        if isinstance(message, Coarse):
-            before = cells.pop((each.audience, message.pseudonym), None)
-            if before is not None:
-                slots[before] = []
-            cells[each.audience, message.pseudonym] = place
-            continue
-        key = (each.audience, message.strand)
-        if isinstance(message, StrandShown | StrandEnded):
-            if key in open_:
-                ended.append((message.strand, open_.pop(key)))
-            continue
-        line = open_.setdefault(key, _Timeline())
-        match message:
-            case SampleShown():
-                seq = _seq_of(message.body)
-                if seq is not None:
-                    line.samples[place] = seq
-            case Skipped():
-                line.skips[place] = _Run(message.first, message.last, message.reason)
-            case SealShown():
-                line.seals.append(place)
-    for strand, line in [*ended, *((key[1], line) for key, line in open_.items())]:
-        _shorten(strand, line, part, slots)
-    return [each for slot in slots for each in slot]
-
-
-def _seq_of(body: bytes) -> int | None:
+def _read(owed: Owed) -> _Read:
+    """Read once for all viewers who are owed it; nil: not one of those that come over and over."""
+    read: _Read
     try:
-        return decode(body, _Head).seq
-    except Refused:  # ingest lets no such body in
-        return None
-
-
-def _shorten(strand: bytes, line: _Timeline, part: list[Owed], slots: list[list[Owed]]) -> None:
-    for place in line.seals[:-1]:
-        slots[place] = []
-    newest = max(line.samples, default=-1)
-    runs: list[_Run] = []
-    later: list[_Run] = []
-    for place in sorted({**line.samples, **line.skips}):
-        if place == newest:
-            continue
-        number = line.samples.get(place, 0)
-        run = line.skips.get(place) or _Run(number, number, Refusal.CONFLATED.value)
-        _add(runs if place < newest else later, run)
-        slots[place] = []
-    if newest >= 0:
-        slots[newest] = [*_told(strand, runs, part[newest]), part[newest]]
-    if later:
-        last = max(line.skips)
-        slots[last] = _told(strand, later, part[last])
-
-
-def _add(runs: list[_Run], run: _Run) -> None:
-    """Numbers that follow each other are one run; for several reasons, `conflated`."""
-    if runs and runs[-1].last + 1 == run.first:
-        before = runs.pop()
-        reason = run.reason if run.reason == before.reason else Refusal.CONFLATED.value
-        run = _Run(before.first, run.last, reason)
-    runs.append(run)
-
-
-def _told(strand: bytes, runs: list[_Run], beside: Owed) -> list[Owed]:
-    return [
-        Owed(
-            encode(Skipped(strand, *run)),
-            audience=beside.audience,
-            slot=beside.slot,
-            citizen=beside.citizen,
-        )
-        for run in runs
-    ]
+        message = decode(owed.message, _KNOWN)
+        if isinstance(message, SampleShown):
+            read = _Sample(message.strand, decode(message.body, _Head).seq)
+        else:
+            read = message
+    except Refused:
+        read = None
+    owed.read = read
+    return read

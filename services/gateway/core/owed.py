@@ -32,10 +32,16 @@ def session_key(session: bytes, sanctuary: bytes) -> AudienceKey:
     return b"s" + session + sanctuary
 
 
-class Owed:
-    """One message owed to one viewer; `audience` nil: an answer, which no strike touches."""
+UNREAD = object()
+"""What `Owed.read` holds before anybody has looked."""
 
-    __slots__ = ("audience", "byte_count", "citizen", "message", "slot")
+
+class Owed:
+    """One message owed to one viewer, or the same one to many; `audience` nil: an answer, which no
+    strike touches. Nothing but `read` changes.
+    """
+
+    __slots__ = ("audience", "byte_count", "citizen", "message", "read", "slot")
 
     def __init__(
         self,
@@ -50,6 +56,8 @@ class Owed:
         self.slot = slot
         self.citizen = citizen
         self.byte_count = len(message)
+        self.read: object = UNREAD
+        """What the ladder has read in it, once for all who are owed it."""
 
     def without(self, citizen: bytes) -> bool:
         """Take the citizen out; true if nothing is left."""
@@ -186,10 +194,6 @@ class Viewer:
     def form_of(self, message: bytes) -> bytes:
         """A message of its own as its queue holds it."""
         return event_of(message) if self.form is Form.EVENTS else message
-
-    def part_of(self, segment: Segment | Told) -> bytes:
-        """An audience's segment as its queue holds it."""
-        return event_in(segment) if self.form is Form.EVENTS else segment.message
 
 
 def is_notice(owed: AnyOwed) -> bool:
