@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from services.gateway.core.owed import AnyOwed, Owed, OwedSnapshot, members_key
 from shared.codec import encode
 from shared.contracts import (
     Coarse,
+    DenyPair,
     SampleShown,
     SealShown,
     Segment,
@@ -193,7 +194,11 @@ def queues(draw: st.DrawFn) -> list[Owed]:
 
 
 def numbers(queue: list[AnyOwed], citizen: bytes) -> Iterator[int]:
-    for message in read(queue):
+    return numbers_in(read(queue), citizen)
+
+
+def numbers_in(messages: list[Any], citizen: bytes) -> Iterator[int]:
+    for message in messages:
         if isinstance(message, SampleShown) and message.strand == STRANDS[citizen]:
             yield msgspec.msgpack.decode(message.body)[0]
         elif isinstance(message, Skipped) and message.strand == STRANDS[citizen]:
@@ -206,7 +211,7 @@ def test_every_number_is_told_once_and_in_order_however_often_one_conflates(
 ) -> None:
     """Delivered + skipped = sent, to the viewer who was conflated in the middle and again too."""
     once = conflate(queue)
-    twice = conflate([*conflate(queue[:cut]), *queue[cut:]])
+    twice = conflate([*conflate(queue[:cut]), *conflate(queue[cut:])])
     for citizen in CITIZENS:
         expected = list(numbers([*queue], citizen))
         assert list(numbers(once, citizen)) == expected
@@ -344,6 +349,65 @@ def test_a_slow_viewer_walks_down_and_up_and_every_number_is_accounted_for() -> 
     assert told_numbers == list(range(253))
     bystander = room.written[SessionId(b"o" * 16)]
     assert sum(isinstance(message, SampleShown) for message in bystander) == 2 * 253
+
+
+def test_what_several_slow_viewers_are_owed_is_conflated_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    conflated: list[int] = []
+
+    def counting(owed: Iterable[AnyOwed]) -> list[AnyOwed]:
+        queue = list(owed)
+        conflated.append(len(queue))
+        return conflate(queue)
+
+    monkeypatch.setattr(egress_module, "conflate", counting)
+    room = Room(backlog_bytes_max=16_000)
+    slow = [SESSION, *(SessionId(bytes((number,)) * 16) for number in range(9))]
+    for session in slow[1:]:
+        room.written[session] = []
+        room.egress.add_viewer(session, form=Form.MESSAGEPACK)
+        room.egress.enter(session, KEY, SLOT, (), recovered=False)
+    room.sweep()
+    for session in slow:
+        room.egress.pause(session)
+    room.say(1)
+    assert room.egress.backlog_bytes() < 500, "waits once, however many it waits for"
+    room.say(60)
+    assert room.egress.rungs() == {"newest": 10, "field": 0}
+    assert 1 <= len(conflated) <= 3
+    for session in slow:
+        room.egress.resume(session)
+    room.sweep()
+    assert len({len(room.written[session]) for session in slow[1:]}) == 1
+    for session in slow[1:]:
+        told = [message for message in room.written[session] if isinstance(message, SampleShown)]
+        assert {msgspec.msgpack.decode(message.body)[0] for message in told} == {60}
+
+
+def test_of_slow_viewers_one_who_must_not_get_a_citizen_does_not() -> None:
+    room = Room(backlog_bytes_max=16_000)
+    other = SessionId(b"p" * 16)
+    room.written[other] = []
+    room.egress.add_viewer(other, form=Form.MESSAGEPACK)
+    room.egress.enter(other, KEY, SLOT, (), recovered=False)
+    room.sweep()
+    room.written[other].clear()
+    for session in (SESSION, other):
+        room.egress.pause(session)
+    a, b = CITIZENS
+    for number in range(80):
+        segments = [Segment(each, sample(each, number).message) for each in (a, b)]
+        room.egress.deliver(KEY, SLOT, segments, [DenyPair(other, a)])
+        room.sweep()
+    for session in (SESSION, other):
+        room.egress.resume(session)
+    room.sweep()
+    for session, whom in ((SESSION, [a, b]), (other, [b])):
+        told = [each for each in room.written[session] if isinstance(each, SampleShown | Skipped)]
+        assert {each.strand for each in told} == {STRANDS[each] for each in whom}
+        for citizen in whom:
+            assert list(numbers_in(told, citizen)) == list(range(80))
 
 
 def test_nobody_who_was_struck_is_in_what_was_conflated() -> None:

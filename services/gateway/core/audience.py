@@ -21,7 +21,7 @@ from shared.identifiers import SessionId
 class Chunk:
     """One delivery. `denied`: session → whom it must not get. `byte_count`: as it arrived."""
 
-    __slots__ = ("_owed", "byte_count", "denied", "segments")
+    __slots__ = ("_owed", "byte_count", "denied", "segments", "starts_at")
 
     def __init__(
         self, segments: list[Segment | Told], denied: dict[bytes, list[bytes]], byte_count: int
@@ -29,6 +29,8 @@ class Chunk:
         self.segments = segments
         self.denied = denied
         self.byte_count = byte_count
+        self.starts_at = 0
+        """How many bytes its audience was delivered before it."""
         self._owed: dict[bool, list[Owed]] = {}
 
     def without(self, citizen: bytes) -> None:
@@ -56,15 +58,20 @@ class Chunk:
 
 
 class Audience:
-    """Members, the log of chunks that not all of them have yet, and their lanes."""
+    """Members, the log of chunks that not all of them have yet, and their lanes.
+
+    Who cannot be written to is *parked*: out of its lane, it costs nothing but its place in the log.
+    """
 
     __slots__ = (
         "_chunks",
         "_first",
+        "_pushed_bytes",
         "holdings",
         "key",
         "lanes",
         "members",
+        "parked",
         "pending_bytes",
         "slot",
     )
@@ -77,8 +84,11 @@ class Audience:
         """Those with somebody in them."""
         self.holdings: Holdings | None = None
         """What its event streams hold; nil while it has none."""
+        self.parked: dict[SessionId, int] = {}
+        """The number of the next chunk that each is owed."""
         self.pending_bytes = 0
         """Of the log."""
+        self._pushed_bytes = 0
         self._chunks: list[Chunk] = []
         self._first = 0
         """The number of the first chunk that is kept; they are numbered from 0."""
@@ -89,15 +99,27 @@ class Audience:
         return self._first + len(self._chunks)
 
     def push(self, chunk: Chunk) -> None:
+        chunk.starts_at = self._pushed_bytes
         self._chunks.append(chunk)
+        self._pushed_bytes += chunk.byte_count
         self.pending_bytes += chunk.byte_count
 
     def since(self, number: int) -> list[Chunk]:
         return self._chunks[number - self._first :]
 
+    def bytes_since(self, number: int) -> int:
+        if number == self.end:
+            return 0
+        return self._pushed_bytes - self._chunks[number - self._first].starts_at
+
+    def parked_bytes(self) -> int:
+        """The most that waits for one of the parked."""
+        return self.bytes_since(min(self.parked.values())) if self.parked else 0
+
     def trim(self) -> None:
         """Drop what every viewer has."""
-        oldest = min((lane.oldest for lane in self.lanes.values()), default=self.end)
+        numbers = [lane.oldest for lane in self.lanes.values()]
+        oldest = min((*numbers, *self.parked.values()), default=self.end)
         count = oldest - self._first
         if count:
             self.pending_bytes -= sum(chunk.byte_count for chunk in self._chunks[:count])
@@ -119,6 +141,10 @@ class Audience:
     def add(self, viewer: Viewer) -> None:
         """A member that is owed nothing of what waits."""
         self.members[viewer.session] = viewer
+        self._stand(viewer)
+
+    def _stand(self, viewer: Viewer) -> None:
+        """At the end of its lane."""
         lane = self.lanes.get(viewer.form)
         if lane is None:
             lane = self.lanes[viewer.form] = Lane(self, viewer.form)
@@ -126,23 +152,34 @@ class Audience:
 
     def remove(self, viewer: Viewer) -> None:
         del self.members[viewer.session]
+        if self.parked.pop(viewer.session, None) is None:
+            self._leave_lane(viewer)
+        if Form.EVENTS not in self.lanes:
+            self.holdings = None
+
+    def _leave_lane(self, viewer: Viewer) -> None:
         lane = self.lanes[viewer.form]
         lane.remove(viewer)
         if lane.is_empty:
             del self.lanes[viewer.form]
-        if Form.EVENTS not in self.lanes:
-            self.holdings = None
+
+    def park(self, viewer: Viewer, number: int) -> None:
+        """Take a viewer that has had its turn out of its lane: it is owed all from `number` on."""
+        self._leave_lane(viewer)
+        self.parked[viewer.session] = number
 
     def catch_up(self, viewer: Viewer) -> list[Chunk]:
-        """What the viewer is still owed; from here on it is owed what comes next."""
-        lane = self.lanes[viewer.form]
-        number = lane.number_of(viewer)
-        if number == self.end:
-            return []
-        chunks = self.since(number)
-        lane.remove(viewer)
-        lane.add(viewer)
-        return chunks
+        """What the viewer is still owed, parked or not; it is in its lane from here on, owed what comes
+        next.
+        """
+        number = self.parked.pop(viewer.session, None)
+        if number is None:
+            number = self.lanes[viewer.form].number_of(viewer)
+            if number == self.end:
+                return []
+            self._leave_lane(viewer)
+        self._stand(viewer)
+        return self.since(number)
 
 
 class _Run:

@@ -73,6 +73,8 @@ class Egress:
         """Those among them that may be written to, and some that no longer may."""
         self._crowded: dict[SessionId, Viewer] = {}
         """Viewers for whom more waits than may without being conflated."""
+        self._overfull: dict[AudienceKey, Audience] = {}
+        """Audiences for whose parked viewers that is so."""
         self._due: deque[Lane] = deque()
         """Lanes with somebody in them who is owed something, taking turns."""
         self.too_slow: dict[SessionId, None] = {}
@@ -151,13 +153,16 @@ class Egress:
                 self._silences.go_out(viewer.left)
             viewer.left.clear()
             self.holders.pop(session, None)
+            if not self._is_held_back(viewer):
+                self._rouse(viewer)
             if viewer.owed:
                 self._own[session] = viewer
             self._settle(viewer)
 
     def backlog_bytes(self) -> int:
-        """What waits in viewers' own queues, all together."""
-        return sum(viewer.owed_bytes for viewer in self._busy.values())
+        """What waits in viewers' own queues, all together, and in the logs for those who are parked."""
+        own = sum(viewer.owed_bytes for viewer in self._busy.values())
+        return own + sum(audience.parked_bytes() for audience in self._audiences.values())
 
     def is_member(self, session: SessionId, key: AudienceKey) -> bool:
         audience = self._audiences.get(key)
@@ -329,6 +334,11 @@ class Egress:
         audience.push(Chunk(parts, denied, byte_count))
         if audience.pending_bytes > PENDING_BYTES_MAX:
             self.overflowed_slots[audience.slot] = None
+        if audience.parked:
+            if any(part.citizen is None for part in parts):
+                self._rouse_for_notice(audience)
+            if audience.parked_bytes() > self._fall_bytes:
+                self._overfull[audience.key] = audience
         self._dirty[audience.key] = audience
 
     # ── what must not leave any more ─────────────────────────────────────────────────────────────
@@ -416,6 +426,7 @@ class Egress:
         for audience in self._of_slot.pop(slot, {}).values():
             del self._audiences[audience.key]
             self._dirty.pop(audience.key, None)
+            self._overfull.pop(audience.key, None)
             for viewer in audience.members.values():
                 del viewer.audiences[audience.key]
         self._due = deque(lane for lane in self._due if lane.audience.slot != slot)
@@ -438,6 +449,7 @@ class Egress:
             if not self._of_slot[audience.slot]:
                 del self._of_slot[audience.slot]
             self._dirty.pop(key, None)
+            self._overfull.pop(key, None)
 
     # ── own queues ───────────────────────────────────────────────────────────────────────────────
 
@@ -477,6 +489,54 @@ class Egress:
         if viewer.owed_bytes > self._backlog_bytes_max:
             self.too_slow[viewer.session] = None
 
+    def _digest(self, audience: Audience) -> None:
+        """Move what waits for the parked into their own queues, conflated, once for all who are owed the
+        same. Who has fallen before goes along with whoever falls now, so that they stay together.
+        """
+        digests: dict[int, list[AnyOwed]] = {}
+        for session, number in list(audience.parked.items()):
+            viewer = self._viewers[session]
+            climber = self._climbers.get(session)
+            has_fallen = climber is not None and climber.rung is not Rung.EVERY
+            waits = viewer.owed_bytes + audience.bytes_since(number)
+            if number == audience.end or (not has_fallen and waits <= self._fall_bytes):
+                continue
+            chunks = audience.since(number)
+            if any(session in chunk.denied for chunk in chunks):
+                digest = _digest_for(viewer, audience, chunks)
+            else:
+                if number not in digests:
+                    digests[number] = _digest_for(viewer, audience, chunks)
+                digest = digests[number]
+            audience.parked[session] = audience.end
+            viewer.owed.extend(digest)
+            viewer.owed_bytes += sum([each.byte_count for each in digest])
+            if climber is None:
+                climber = self._climbers[session] = Climber(self._fall_bytes)
+            if not has_fallen and climber.conflated(viewer.owed_bytes):
+                self._tell_rung(viewer, climber.rung)
+            if viewer.owed_bytes > climber.conflate_at:
+                self._crowded[session] = viewer
+        audience.trim()
+
+    def _rouse(self, viewer: Viewer) -> None:
+        """It can be written to again."""
+        session = viewer.session
+        climber = self._climbers.get(session)
+        parked = [self._audiences[key] for key in viewer.audiences]
+        for audience in parked:
+            if session in audience.parked:
+                self._catch_up(viewer, audience)
+        if climber is not None and climber.rung is Rung.NEWEST:
+            self._conflate(viewer)
+
+    def _rouse_for_notice(self, audience: Audience) -> None:
+        """What is nobody's data goes out to those who are held back, too."""
+        for session in list(audience.parked):
+            viewer = self._viewers[session]
+            if not viewer.is_paused:
+                self._catch_up(viewer, audience)
+
     def _conflate(self, viewer: Viewer) -> None:
         viewer.owed = deque(conflate(viewer.owed))
         viewer.owed_bytes = sum(owed.byte_count for owed in viewer.owed)
@@ -499,8 +559,8 @@ class Egress:
             viewer = self._viewers[session]
             is_idle = not self._is_writable(viewer)
             rung = climber.look(now_ns, is_paused=viewer.is_paused, is_idle=is_idle)
-            if rung is Rung.NEWEST:  # up again: what was held back goes out
-                self._conflate(viewer)
+            if rung is Rung.NEWEST and not viewer.is_paused:
+                self._rouse(viewer)  # up again: what was held back goes out
                 self._own[session] = viewer
             if rung is not None:
                 self._tell_rung(viewer, rung)
@@ -561,7 +621,7 @@ class Egress:
     @property
     def wants_flush(self) -> bool:
         """Whether something waits that could be written, or must be made shorter, now."""
-        return bool(self._dirty or self._due or self._own or self._crowded)
+        return bool(self._dirty or self._due or self._own or self._crowded or self._overfull)
 
     def _begin(self) -> None:
         """Take up what has arrived."""
@@ -600,6 +660,10 @@ class Egress:
         """
         if self._dirty:
             self._begin()
+        if self._overfull:
+            overfull, self._overfull = self._overfull, {}
+            for audience in overfull.values():
+                self._digest(audience)
         for viewer in list(islice(self._crowded.values(), CONFLATIONS_PER_SLICE)):
             self._too_much(viewer)
         writes = 0
@@ -637,15 +701,22 @@ class Egress:
 
     def _shared_by(self, slice_: Slice) -> list[Viewer]:
         """The viewers who get the very same bytes. Who has a queue of its own, or must not get all of it,
-        is owed its share alone.
+        is owed its share alone; who cannot be written to is parked.
         """
         denied = slice_.denied()
         if not self._busy and not denied:
             return slice_.viewers
+        audience = slice_.lane.audience
+        is_events = slice_.lane.form is Form.EVENTS
         shared = []
         for viewer in slice_.viewers:
             if viewer.session in self._busy or viewer.session in denied:
-                self._merge(viewer, slice_.lane.audience, slice_.chunks)
+                if not is_events and (viewer.is_paused or self._is_held_back(viewer)):
+                    audience.park(viewer, slice_.number)
+                    if audience.bytes_since(slice_.number) > self._fall_bytes:
+                        self._overfull[audience.key] = audience
+                else:
+                    self._merge(viewer, audience, slice_.chunks)
             else:
                 shared.append(viewer)
         return shared
@@ -677,6 +748,10 @@ class Egress:
         messages = [message for owed in taken for message in owed.messages()]
         self.messages_flushed += len(messages)
         return Write(viewer.session, payload_of(messages, viewer.form), viewer.form)
+
+
+def _digest_for(viewer: Viewer, audience: Audience, chunks: list[Chunk]) -> list[AnyOwed]:
+    return conflate(each for chunk in chunks for each in chunk.owed_to(viewer, audience))
 
 
 def _whose(handing: Slice | list[AnyOwed]) -> Iterator[tuple[AudienceKey, bytes]]:
