@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from load.judge.knee import Knee
 from load.judge.timeline import Timeline
-from load.judge.verdict import Verdict, percentile, withdrawal_times
-from load.story.language import Story
+from load.judge.verdict import Judged, Verdict, law, percentile, withdrawal_times
+from load.story.language import Story, Withdraw
 from load.swarm.latency import Latencies, Percentiles
 from load.swarm.meter import Reading, usage
 from load.swarm.plan import AttackReport, AudienceReport
-
-
-class Judged(NamedTuple):
-    """One law or threshold. A law's `most` is 0."""
-
-    name: str
-    value: float
-    most: float
-    is_law: bool = False
-
-    @property
-    def is_kept(self) -> bool:
-        return self.value <= self.most
 
 
 class Group(NamedTuple):
@@ -49,6 +37,7 @@ class Outcome:
     audiences: list[AudienceReport]
     timeline: Timeline
     readings: list[Reading] = field(default_factory=list)
+    own_readings: list[Reading] = field(default_factory=list)
     knee: Knee | None = None
     acts: list[tuple[int, str]] = field(default_factory=list)
     """(begins at ms, name)."""
@@ -81,6 +70,10 @@ class Outcome:
             )
         return found
 
+    def tool_busy(self) -> float:
+        """The busiest of the run's own processes, as a share of one core."""
+        return max((each["cpu"] for each in usage(self.own_readings).values()), default=0.0)
+
     def latency(self) -> Percentiles:
         """Of all viewers who read as fast as they can."""
         latencies = Latencies()
@@ -93,40 +86,46 @@ class Outcome:
         return [*self._laws(), *self._thresholds()]
 
     def _laws(self) -> list[Judged]:
-        accounts = self.verdict.accounts
-        forged = [each for each in self.attacks if each.kind != "flood"]
+        """Those of any run, and what no attack may reach."""
+        forging = [each for each in self.attacks if each.kind != "flood"]
         floods = [each for each in self.attacks if each.kind == "flood"]
-        laws = {
-            "unaccounted: in = out + refused + conflated + lost and shown": accounts.unaccounted,
-            "above a grant or after struck": sum(self.verdict.against.values()),
-            "out of order within a strand": accounts.disordered,
-            "delivered twice": accounts.repeated,
-            "windows that prove a forgery": self.verdict.windows.get("false", 0),
-            "forged samples seen": sum(each.forged for each in self.audiences),
-            "forgeries and replays admitted": sum(each.admitted for each in forged),
-            "of a flood, admitted above the rate": sum(
-                max(0, each.admitted - each.admitted_max) for each in floods
-            ),
-        }
-        return [Judged(name, value, 0, is_law=True) for name, value in laws.items()]
+        above = sum(max(0, each.admitted - each.admitted_max) for each in floods)
+        return [
+            *self.verdict.laws(),
+            law("forgeries and replays admitted", sum(each.admitted for each in forging)),
+            law("of a flood, admitted above the rate", above),
+        ]
+
+    @property
+    def _awaits_withdrawals(self) -> bool:
+        """The story was played to its end, and has some."""
+        happening = [each for act in self.story.act for each in act.happening]
+        was_played = self.knee is None and not self.verdict.ended_early
+        return was_played and any(isinstance(each, Withdraw) for each in happening)
 
     def _thresholds(self) -> list[Judged]:
+        """What could not be measured, though it was to be, is not kept."""
         wanted = self.story.thresholds
         latency = self.latency()
         fast = [each for each in self.groups() if not each.is_slow]
         due = max(1, sum(each.delivered + each.conflated + each.lost for each in fast))
         people = self.verdict.people
         sent = max(1, sum(each.sent for each in people))
+        unsent = sum(each.not_sent for each in people if not each.turned_away)
         silence = withdrawal_times(self.verdict.withdrawals)["last byte"]
+        silence_ms = percentile(silence, 0.99) if silence else 0.0
+        if self._awaits_withdrawals and not self.verdict.withdrawals:
+            silence_ms = math.inf
         growth = [each["memory_mb_per_min"] for each in usage(self.readings).values()]
         values = {
-            "p50_ms": latency.p50,
-            "p99_ms": latency.p99,
-            "p999_ms": latency.p999,
+            "p50_ms": latency.p50 if latency.samples else math.inf,
+            "p99_ms": latency.p99 if latency.samples else math.inf,
+            "p999_ms": latency.p999 if latency.samples else math.inf,
             "lost_share": sum(each.lost for each in fast) / due,
             "conflated_share": sum(each.conflated for each in fast) / due,
             "refused_share": sum(sum(each.refused.values()) for each in people) / sent,
-            "silence_p99_ms": percentile(silence, 0.99) if silence else 0.0,
+            "unsent_share": unsent / (sent + unsent),
+            "silence_p99_ms": silence_ms,
             "memory_mb_per_min": max(growth, default=0.0),
         }
         limits = {name: getattr(wanted, name) for name in values}

@@ -17,6 +17,9 @@ class Second:
     delivered: int = 0
     bytes_received: int = 0
     latencies: Counter[int] = field(default_factory=Counter)
+    rungs: Counter[str] = field(default_factory=Counter)
+    """How many viewers stand on each rung at the second's end (on `every`: how many less than at first);
+    `closed`: how many fell off so far."""
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Timeline:
     sent: int = 0
     delivered: int = 0
     at_ms: int = 0
+    _rungs: Counter[str] = field(default_factory=Counter)
 
     def add(self, progress: Progress, *, is_sending: bool, is_slow: bool = False) -> None:
         """`is_slow`: viewers who read slowly by intent; their latencies are their own doing."""
@@ -48,6 +52,8 @@ class Timeline:
         second = self._second((progress.at_ms - 1) // 1000)
         second.bytes_received += progress.bytes_received
         self.batches.update(progress.batches)
+        self._rungs.update(progress.rungs)
+        second.rungs = self._rungs.copy()
         if not is_slow:
             second.latencies.update(progress.latencies)
 

@@ -4,15 +4,45 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from load.swarm.latency import STEP_NS, Latencies, Percentiles
-from load.swarm.plan import AudienceReport, CoarseSeen, Felt, PersonReport, Silenced, SpeakersReport
+from load.swarm.plan import (
+    TWO_IN_A_TICK,
+    AudienceReport,
+    CoarseSeen,
+    Felt,
+    PersonReport,
+    Silenced,
+    SpeakersReport,
+)
 from shared.client.accounts import AccountsReport
 from shared.contracts.records import Tier
 
 COARSE_SPREAD_NS = 1_500_000_000
 """How long before a coarse record's arrival its cell may have been the newest: the tick is a second,
 and the sample and the record each travel."""
+
+
+class Judged(NamedTuple):
+    """One law or threshold. A law's `most` is 0."""
+
+    name: str
+    value: float
+    most: float
+    is_law: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        return self.value <= self.most
+
+
+def law(name: str, breaches: int) -> Judged:
+    return Judged(name, breaches, 0, is_law=True)
+
+
+AFTER_STRUCK, NEVER_INTRODUCED = "after struck", "never shown"
+"""Named by `shared.client.accounts`."""
 
 
 @dataclass(slots=True)
@@ -31,10 +61,33 @@ class Verdict:
     ended_early: bool = False
     against: dict[str, int] = field(default_factory=dict)
 
+    never_shown: int = 0
+    forged: int = 0
+
+    def laws(self) -> list[Judged]:
+        """The laws of any run, whoever speaks."""
+        accounts, against = self.accounts, self.against
+        told = {AFTER_STRUCK, NEVER_INTRODUCED, TWO_IN_A_TICK}
+        above = sum(count for name, count in against.items() if name not in told)
+        return [
+            law(
+                "unaccounted: in = out + refused + conflated + lost and shown", accounts.unaccounted
+            ),
+            law("granted in full, and never shown", self.never_shown),
+            law("delivered after struck", against.get(AFTER_STRUCK, 0)),
+            law("above the granted tier", above),
+            law("of a strand that was not introduced", against.get(NEVER_INTRODUCED, 0)),
+            law("two cells of one person in a tick", against.get(TWO_IN_A_TICK, 0)),
+            law("withdrawals not acted upon", sum(not each.acted_ns for each in self.withdrawals)),
+            law("out of order within a strand", accounts.disordered),
+            law("delivered twice", accounts.repeated),
+            law("windows that prove a forgery", self.windows.get("false", 0)),
+            law("forged samples seen", self.forged),
+        ]
+
     @property
     def is_good(self) -> bool:
-        """Nothing lost unaccounted, nothing against a grant, no window that proves a forgery."""
-        return not (self.accounts.unaccounted or self.against or self.windows.get("false"))
+        return all(each.is_kept for each in self.laws())
 
 
 def judge(
@@ -58,6 +111,8 @@ def judge(
         viewers=viewers,
         ended_early=ended_early,
         against=dict(accounts.against),
+        never_shown=sum(each.never_shown for each in audiences),
+        forged=sum(each.forged for each in audiences),
     )
     ticks = [seen for audience in audiences[:1] for seen in audience.coarse]
     verdict.coarse_ticks = len({seen.tick for seen in ticks})

@@ -131,7 +131,16 @@ class Play:
 
     @property
     def scene(self) -> Scene:
-        return Scene(self.schedule, self.timeline, self.meter.readings, self.knee)
+        drive = self.drive
+        return Scene(
+            schedule=self.schedule,
+            timeline=self.timeline,
+            readings=self.meter.readings,
+            own=self.meter.own,
+            knee=self.knee,
+            entered=drive.entered,
+            entering=drive.entering,
+        )
 
     def run(self) -> Outcome:
         """Raises: RunFailed."""
@@ -163,6 +172,7 @@ class Play:
             audiences=found.audiences,
             timeline=self.timeline,
             readings=self.meter.readings,
+            own_readings=self.meter.own,
             knee=self.knee,
             acts=self._acts(),
         )
@@ -256,7 +266,8 @@ class Play:
     def _look(self) -> None:
         now_ns = monotonic_ns()
         if self.drive.began_ns and now_ns >= self.drive.began_ns:
-            self.meter.read(now_ns, (now_ns - self.drive.began_ns) // 1_000_000)
+            at_ms = (now_ns - self.drive.began_ns) // 1_000_000
+            self.meter.read(now_ns, at_ms, self.drive.pids)
             if (
                 self.knee is not None
                 and not self.drive.is_stopped

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load.judge.verdict import Verdict
 from load.replay.run import Replay, Wish
-from load.report.told import print_rows, verdict_json, verdict_rows
+from load.report.told import judged_rows, print_rows, verdict_json, verdict_rows
 from load.story.recordings import RecordingRefused
 from load.swarm.drive import RunFailed
 from load.swarm.knock import knock
@@ -139,8 +139,7 @@ def _print_plan(console: Console, replay: Replay) -> None:
 
 
 def _print_verdict(verdict: Verdict) -> None:
-    print_rows(verdict_rows(verdict))
-    if verdict.is_good:
-        typer.echo("nothing lost unaccounted, nothing against a grant")
-    else:
-        typer.echo("FAILED: see unaccounted, against a grant, and false windows above")
+    laws = verdict.laws()
+    print_rows([*verdict_rows(verdict), *judged_rows(laws)])
+    broken = [each.name for each in laws if not each.is_kept]
+    typer.echo(f"FAILED: {'; '.join(broken)}" if broken else "every law kept")

@@ -29,7 +29,12 @@ class Scene(NamedTuple):
     schedule: Schedule
     timeline: Timeline
     readings: list[Reading]
+    own: list[Reading]
+    """Of the run's own processes."""
     knee: Knee | None
+    entered: int = 0
+    entering: int = 0
+    """People and viewers who are in, of how many."""
 
 
 def sparkline(values: list[float]) -> str:
@@ -74,7 +79,9 @@ def drawn(scene: Scene, said: str) -> RenderableType:
     now_s = timeline.at_ms // 1000
     title = Text.assemble((story.name, "bold"), "  ", story.about)
     if not timeline.seconds:
-        return Group(title, Text(said, style="dim"))
+        coming = ProgressBar(total=max(1, scene.entering), completed=scene.entered, width=60)
+        came = f"{said}: {scene.entered} of {scene.entering} are in"
+        return Group(title, coming, Text(came, style="dim"))
     first_s = max(0, now_s - WINDOW_S)
     recent = timeline.between(first_s, now_s - 1)
     latency = timeline.percentiles(first_s, now_s - 1)
@@ -99,7 +106,7 @@ def drawn(scene: Scene, said: str) -> RenderableType:
     ]
     if scene.knee is not None and scene.knee.steps:
         parts.append(Text(scene.knee.sentence(), style="dim"))
-    used = usage(scene.readings[-600:])
+    used = usage(scene.readings[-600:]) | usage(scene.own[-600:])
     if used:
         services = Table("service", "CPU", "MB", box=None, pad_edge=False, header_style="dim")
         for name, each in used.items():

@@ -6,8 +6,9 @@ from html import escape
 from itertools import pairwise
 
 from load.judge.outcome import Outcome
+from load.judge.timeline import Second
 from load.report.plots import Line, bars, chart
-from load.report.told import outcome_rows
+from load.report.told import found, outcome_rows
 from load.swarm.latency import Latencies
 from load.swarm.meter import Reading
 
@@ -124,6 +125,13 @@ def _plots(outcome: Outcome) -> list[str]:
             bars([(str(size), float(n)) for size, n in sorted(timeline.batches.items())]),
         ),
     ]
+    found.append(
+        _figure(
+            "The ladder",
+            "viewers below the rung `every`, and how many fell off and were closed so far",
+            chart(_rungs(at, of), acts),
+        )
+    )
     if outcome.readings:
         found += [
             _figure(
@@ -133,6 +141,14 @@ def _plots(outcome: Outcome) -> list[str]:
             ),
             _figure("Memory", "resident, MB", chart(_memory(outcome.readings), acts)),
         ]
+    if outcome.own_readings:
+        found.append(
+            _figure(
+                "CPU of the run's own processes",
+                "share of one core, %; near 100 the figures above are the tool's, not the city's",
+                chart(_cpu(outcome.own_readings), acts),
+            )
+        )
     if outcome.knee is not None and outcome.knee.steps:
         taken = outcome.knee.steps
         rates = [each.sent_per_s for each in taken]
@@ -144,6 +160,13 @@ def _plots(outcome: Outcome) -> list[str]:
             )
         )
     return found
+
+
+def _rungs(at: list[float], of: list[Second]) -> list[Line]:
+    return [
+        Line(rung, at, [float(each.rungs[rung]) for each in of])
+        for rung in ("newest", "field", "closed")
+    ]
 
 
 def _cpu(readings: list[Reading]) -> list[Line]:
@@ -180,7 +203,7 @@ def _judged(outcome: Outcome) -> str:
     rows = "".join(
         f'<tr><td class="{"kept" if each.is_kept else "broken"}">'
         f"{'kept' if each.is_kept else 'BROKEN'}<td>{'law' if each.is_law else 'threshold'}"
-        f"<td>{escape(each.name)}<td>{each.value:g}<td>{each.most:g}"
+        f"<td>{escape(each.name)}<td>{found(each)}<td>{each.most:g}"
         for each in outcome.judged()
     )
     head = "<tr><th><th><th>what<th>found<th>at most"

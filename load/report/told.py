@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import typer
@@ -11,10 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from load.judge.outcome import Outcome
-from load.judge.verdict import Verdict, percentile, withdrawal_times
+from load.judge.verdict import Judged, Verdict, percentile, withdrawal_times
 from load.swarm.latency import Latencies
 from load.swarm.meter import usage
 from load.swarm.plan import PersonReport
+
+TOOL_BUSY_MAX = 0.85
+"""Of a core. Above it a process of the tool is likely to be what is measured."""
 
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
@@ -44,6 +48,8 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "disconnects": accounts.disconnects,
         "struck": accounts.struck,
         "against_grants": dict(sorted(verdict.against.items())),
+        "never_shown": verdict.never_shown,
+        "laws": {each.name: each.value for each in verdict.laws()},
         "windows": dict(sorted(verdict.windows.items())),
         "coarse": {
             "records": accounts.coarse,
@@ -174,6 +180,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         each.person: each.turned_away for each in outcome.verdict.people if each.turned_away
     }
     found["services"] = usage(outcome.readings)
+    found["tool"] = usage(outcome.own_readings)
     found["samples_a_frame"] = {
         str(size): count for size, count in sorted(timeline.batches.items())
     }
@@ -183,6 +190,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             "sent": second.sent,
             "delivered": second.delivered,
             "bytes": second.bytes_received,
+            "rungs": {name: count for name, count in sorted(second.rungs.items()) if count},
             "p50_ms": round(latency.p50, 2),
             "p99_ms": round(latency.p99, 2),
         }
@@ -222,26 +230,41 @@ def outcome_rows(outcome: Outcome) -> list[tuple[str, str]]:
         for each in outcome.verdict.people
         if each.turned_away
     ]
-    for name, used in usage(outcome.readings).items():
-        lines.append(
+    for what, readings in (("service", outcome.readings), ("the tool", outcome.own_readings)):
+        lines += [
             (
-                f"service: {name}",
+                f"{what}: {name}",
                 (
                     f"{100 * used['cpu']:.0f} % of a core, {used['memory_mb_max']:.0f} MB,"
                     f" {used['memory_mb_per_min']:+.2f} MB/min"
                 ),
             )
+            for name, used in usage(readings).items()
+        ]
+    if outcome.tool_busy() > TOOL_BUSY_MAX:
+        share = f"{100 * outcome.tool_busy():.0f} % of a core"
+        lines.append(
+            ("CAUTION", f"one of the tool's processes used {share}: its waiting is counted too")
         )
-    lines += [
-        (
-            f"{'kept' if each.is_kept else 'BROKEN'}: {each.name}",
-            f"{each.value:g}" + ("" if each.is_law else f" (at most {each.most:g})"),
-        )
-        for each in outcome.judged()
-    ]
+    lines += judged_rows(outcome.judged())
     if outcome.knee is not None:
         lines.append(("the knee", outcome.knee.sentence()))
     return lines
+
+
+def judged_rows(judged: list[Judged]) -> list[tuple[str, str]]:
+    return [
+        (
+            f"{'kept' if each.is_kept else 'BROKEN'}: {each.name}",
+            found(each) + ("" if each.is_law else f" (at most {each.most:g})"),
+        )
+        for each in judged
+    ]
+
+
+def found(judged: Judged) -> str:
+    """In words where it could not be measured."""
+    return "nothing was measured" if math.isinf(judged.value) else f"{judged.value:g}"
 
 
 def print_rows(rows: list[tuple[str, str]]) -> None:

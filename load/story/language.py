@@ -189,8 +189,9 @@ class Clock(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Thresholds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What the run must keep; a nil one is not judged. The laws are always judged: nothing lost
-    unaccounted, nothing against a grant, nothing out of order, nothing forged.
+    """What the run must keep; a nil one is not judged. What could not be measured is not kept. The laws
+    are always judged: nothing lost unaccounted, nothing against a grant, nothing out of order, nothing
+    forged.
     """
 
     p50_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
@@ -201,6 +202,8 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     conflated_share: Share | None = None
     refused_share: Share | None = None
     """Of what citizens (not attackers) sent."""
+    unsent_share: Share | None = 0.2
+    """Of what fell due: while its citizen had no open strand. A city that is gone takes nothing amiss."""
     silence_p99_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """From the signing of a withdrawal to the last byte at any viewer."""
     memory_mb_per_min: Annotated[float, msgspec.Meta(gt=0)] | None = None

@@ -10,12 +10,14 @@ import asyncio
 import os
 import signal
 from collections import Counter
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
 import msgspec
 import uvloop
 
 from load.story.schedule import Assault, Role
+from load.swarm.entering import enter_in_turn
 from load.swarm.person import Person
 from load.swarm.plan import (
     AttackersPlan,
@@ -30,7 +32,6 @@ from load.swarm.plan import (
     Ready,
     Silenced,
     Stop,
-    TurnedAway,
 )
 from load.swarm.post import Post
 from shared.client.connection import Connection, ConnectionEnded
@@ -209,9 +210,7 @@ class Gang:
 
     async def live(self) -> None:
         async with self._post, asyncio.TaskGroup() as group:
-            for each in self._everyone:
-                group.create_task(self._keep(each.person.connection, each.report))
-            if await self._enter_all():
+            if await self._enter_all(group):
                 await self._post.until(lambda: self._begin_ns is not None)
                 async with asyncio.TaskGroup() as assaults:
                     for place, assault in enumerate(self.plan.assaults):
@@ -232,18 +231,18 @@ class Gang:
         except ConnectionEnded:
             report.closed += 1  # the city sent it away for good: as good an answer as any
 
-    async def _enter_all(self) -> bool:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for each in self._everyone:
-                    group.create_task(each.person.enter())
-        except* (TimeoutError, TurnedAway):
-            pass  # said below, in words
-        if not all(each.person.is_in for each in self._everyone):
-            refused = sorted({each.person.refused for each in self._everyone} - {""})
+    async def _enter_all(self, connections: asyncio.TaskGroup) -> bool:
+        async def enter(attacker: Attacker) -> None:
+            connections.create_task(self._keep(attacker.person.connection, attacker.report))
+            await attacker.person.enter()
+
+        everyone = self._everyone
+        is_full = await enter_in_turn((partial(enter, each) for each in everyone), self.tell)
+        if not is_full or not all(each.person.is_in for each in everyone):
+            refused = sorted({each.person.refused for each in everyone} - {""})
             self.tell(Failed(f"the attackers got no seat: {', '.join(refused) or 'no answer'}"))
             return False
-        self.tell(Ready([]))
+        self.tell(Ready())
         return True
 
     async def _assault(self, place: int, assault: Assault, group: asyncio.TaskGroup) -> None:

@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 from collections import Counter
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from typing import get_args
 
@@ -18,8 +19,10 @@ import msgspec
 import uvloop
 
 from load.swarm.attackers import FORGED_SALT
+from load.swarm.entering import enter_in_turn
 from load.swarm.latency import STEP_NS
 from load.swarm.plan import (
+    TWO_IN_A_TICK,
     AudiencePlan,
     AudienceReport,
     Begin,
@@ -50,26 +53,28 @@ from shared.client.core import (
 )
 from shared.client.events import SeatRefused, ViewerMessage
 from shared.contracts.client import (
+    Closeness,
     Coarse,
+    Rung,
     SampleShown,
     SealShown,
     ServerMessage,
     Snapshot,
     StrandEnded,
+    StrandShown,
 )
-from shared.contracts.refusals import Refusal
+from shared.contracts.refusals import CloseCode, Refusal
 from shared.identifiers import MonotonicNs, SanctuaryId
 from shared.runtime.clock import monotonic_ns, pause, wall_ms
 
 FRAMES_KEPT_MAX = 512
 """Frames whose meaning is kept: viewers of an audience get the same one within a few milliseconds."""
-ENTERING_MAX = 24
-"""Viewers that connect and enrol at a time."""
-ENTER_S_MAX = 60.0
 STRANGERS_S = 1.3
 """Somebody else at coarse is shown on the room's next tick of one second, and only those who were seen
 before our own people came are known to be strangers."""
 PROGRESS_S = 0.5
+EVERY, CLOSED = "every", "closed"
+"""The ladder's highest rung, on which everybody begins; and its end, from which one comes back to it."""
 COARSE_SEEN_MAX = 100_000
 _FOR_BOOKS = get_args(ViewerMessage)
 
@@ -121,11 +126,19 @@ class Spectator:
         self.is_turned_away = False
         self.refused = ""
         self.windows: Counter[str] = Counter()
+        self.shown: set[bytes] = set()
+        """Every strand that was ever shown here."""
+        self.is_far = False
+        """The room has outgrown its closeness at some time."""
+        self.rung = EVERY
         self._ticks: dict[bytes, int] = {}
         self._snapshot_left = 0
 
-    def _on_disconnected(self, _code: int | None) -> None:
+    def _on_disconnected(self, code: int | None) -> None:
         self._snapshot_left = 0
+        self._stand(EVERY)
+        if code == CloseCode.TOO_SLOW:
+            self.house.rungs[CLOSED] += 1
         self.accounts.disconnected()
 
     def _intake(self, frame: bytes, now_ns: MonotonicNs) -> list[ServerMessage]:
@@ -135,31 +148,49 @@ class Spectator:
         counts, accounts, is_public = house.counts, self.accounts, house.plan.is_public
         taken = 0
         for entry in meaning.books:
-            if entry.__class__ is tuple:
+            if isinstance(entry, tuple):
                 strand, seq, intended_ns = entry
                 if accounts.sample(strand, seq, now_ns) or is_public:
                     counts[(now_ns - intended_ns) // STEP_NS] += 1
                     taken += 1
             else:
-                if self._snapshot_left:
-                    self._snapshot_left -= 1  # it may show the newest records again
-                elif isinstance(entry, Coarse):
-                    self._on_coarse(entry, now_ns)
-                elif isinstance(entry, Snapshot):
-                    self._snapshot_left = entry.count
-                    if is_public:
-                        self.entered.set()
+                self._look(entry, now_ns)
                 accounts.apply(entry, None, now_ns)
         if taken and meaning.due_ns >= 0:
             house.due[meaning.due_ns // 1_000_000_000] += taken
         return meaning.session if self.viewer is None else meaning.messages
 
+    def _look(self, entry: ServerMessage, now_ns: MonotonicNs) -> None:
+        """What the books do not ask for."""
+        is_of_snapshot = self._snapshot_left > 0
+        if is_of_snapshot:
+            self._snapshot_left -= 1
+        match entry:
+            case StrandShown():
+                self.shown.add(entry.strand)
+            case Closeness():
+                self.is_far |= not entry.close
+            case Rung():
+                self._stand(entry.rung)
+            case Coarse() if not is_of_snapshot:  # a snapshot may show the newest records again
+                self._on_coarse(entry, now_ns)
+            case Snapshot() if not is_of_snapshot:
+                self._snapshot_left = entry.count
+                if self.house.plan.is_public:
+                    self.entered.set()
+            case _:
+                pass
+
+    def _stand(self, rung: str) -> None:
+        self.house.rungs[self.rung] -= 1
+        self.house.rungs[rung] += 1
+        self.rung = rung
+
     def _on_coarse(self, message: Coarse, now_ns: MonotonicNs) -> None:
         """At most one record a pseudonym and tick; one viewer keeps the cells, to be judged later."""
         if self._ticks.get(message.pseudonym) == message.tick:
-            self.accounts.totals.against["two coarse records in a tick"] = (
-                self.accounts.totals.against.get("two coarse records in a tick", 0) + 1
-            )
+            against = self.accounts.totals.against
+            against[TWO_IN_A_TICK] = against.get(TWO_IN_A_TICK, 0) + 1
         self._ticks[message.pseudonym] = message.tick
         if self is self.house.spectators[0] and message.cell is not None:
             self.house.saw_coarse(now_ns, message)
@@ -181,14 +212,25 @@ class Spectator:
                     self.windows[event.state.value] += 1
 
     async def enter(self) -> None:
-        """Connect, enrol, sit down. Raises: TimeoutError; TurnedAway if it never will sit."""
+        """Connect, enrol, sit down. Raises: TurnedAway if it never will sit."""
         if not self.house.plan.is_public:
             self.session.join(self.house.plan.common.sanctuary)
         self.connection.flush()
-        async with asyncio.timeout(ENTER_S_MAX):
-            await self.entered.wait()
+        await self.entered.wait()
         if self.is_turned_away:
             raise TurnedAway
+
+    def not_shown(self, finish: Finish) -> list[bytes]:
+        """Strands that this viewer, who never missed anything, had a right to and was not shown."""
+        totals = self.accounts.totals
+        if self.is_far or totals.gaps or totals.disconnects:
+            return []
+        here = self.house.plan.common.sanctuary
+        return [
+            strand
+            for strand, sanctuary in finish.visible.items()
+            if sanctuary == here and strand not in self.shown
+        ]
 
     def turn_away(self) -> None:
         self.is_turned_away = not self.entered.is_set()
@@ -205,10 +247,12 @@ class House:
         self.counts: Counter[int] = Counter()
         self.batches: Counter[int] = Counter()
         self.due: Counter[int] = Counter()
-        self.frames = self.bytes_received = self.forged = 0
+        self.frames = self.bytes_received = self.forged = self.never_shown = 0
         self.coarse: dict[tuple[int, int], list[int]] = {}
         self.strangers: set[bytes] = set()
         """Pseudonyms of people who were here before ours."""
+        self.rungs: Counter[str] = Counter()
+        """Changes since they were told last."""
         self.has_own_people = False
         self._post = Post(pipe, self._on_order)
         self._meanings: dict[bytes, Meaning] = {}
@@ -272,7 +316,7 @@ class House:
             gc.collect()
             gc.freeze()  # what lives now lives to the end: no collector's pause amid the measuring
             await pause(STRANGERS_S)
-            self._post.tell(Ready([]))
+            self._post.tell(Ready())
             changing = group.create_task(self._change_in_time())
             await self._post.until(lambda: self._finish is not None)
             changing.cancel()
@@ -313,18 +357,12 @@ class House:
             self._post.tell(Failed(f"a viewer was sent away: {ended}"))
 
     async def _enter_all(self, connections: asyncio.TaskGroup) -> None:
-        gate = asyncio.Semaphore(ENTERING_MAX)
-
         async def enter(spectator: Spectator) -> None:
-            async with gate:
-                connections.create_task(self._keep(spectator))
-                await spectator.enter()
+            connections.create_task(self._keep(spectator))
+            await spectator.enter()
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for spectator in self.spectators:
-                    group.create_task(enter(spectator))
-        except* (TimeoutError, TurnedAway):
+        everyone = (partial(enter, each) for each in self.spectators)
+        if not await enter_in_turn(everyone, self._post.tell):
             place = self.plan.common.sanctuary
             seated = sum(each.session.has_seat(place) for each in self.spectators)
             refusals = Counter(each.refused for each in self.spectators if each.refused)
@@ -345,7 +383,8 @@ class House:
         due, self.due = self.due, Counter()
         received, self._told_bytes = self.bytes_received - self._told_bytes, self.bytes_received
         at_ms = (monotonic_ns() - begin_ns) // 1_000_000
-        return Progress(due.total(), at_ms, fresh, due, batches, received)
+        rungs, self.rungs = self.rungs, Counter()
+        return Progress(due.total(), at_ms, fresh, due, batches, received, rungs)
 
     def _on_order(self, order: object) -> None:
         match order:
@@ -381,6 +420,8 @@ class House:
         if self.plan.bytes_per_s is not None:
             return  # what a slow viewer has not read yet is not lost
         for spectator in self.spectators:
+            for strand in spectator.not_shown(self._finish):
+                self.never_shown += self._finish.totals[strand]
             for strand, books in spectator.accounts.strands.items():
                 total = self._finish.totals.get(strand)
                 if total is not None and books.ended is None:
@@ -390,9 +431,11 @@ class House:
     def _is_waiting(self, spectator: Spectator) -> bool:
         """For a strand of ours to be seen to end. On a stage others go on speaking."""
         accounts = spectator.accounts
+        assert self._finish is not None
+        if spectator.not_shown(self._finish):
+            return True
         if not self.plan.is_public:
             return accounts.open_strands > 0
-        assert self._finish is not None
         ours = (accounts.strands.get(strand) for strand in self._finish.totals)
         return any(books is not None and books.ended is None for books in ours)
 
@@ -417,6 +460,7 @@ class House:
             is_slow=self.plan.bytes_per_s is not None,
             viewers=self.plan.viewers,
             forged=self.forged,
+            never_shown=self.never_shown,
         )
 
 

@@ -7,7 +7,7 @@ a sample.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -21,6 +21,7 @@ from load.swarm.plan import (
     AudiencePlan,
     AudienceReport,
     Begin,
+    Entered,
     Failed,
     Finish,
     GrantActed,
@@ -37,8 +38,10 @@ from load.swarm.speakers import speakers_process
 from shared.runtime.clock import monotonic_ns
 
 VIEWERS_A_PROCESS = 250
-READY_S_MAX = 90.0
-"""For everyone to connect, enrol and sit down."""
+STALLED_S_MAX = 90.0
+"""How long nobody may come in before it is given up. The whole crowd may take longer: each identity and
+grant is on the city's disk before it is answered.
+"""
 LEAD_NS = 300_000_000
 FINISH_S_MAX = 4.0
 REPORT_S_MAX = 30.0
@@ -81,6 +84,8 @@ class Drive:
         """
         self.is_stopped = False
         self.began_ns = 0
+        self.entered = self.entering = 0
+        """People and viewers who are in, of how many."""
         self._is_interrupted = False
         self._say = say
         self._on_progress = on_progress
@@ -111,11 +116,13 @@ class Drive:
         speakers: Sequence[SpeakersPlan],
         attackers: AttackersPlan | None,
     ) -> Found:
-        self._say(f"{sum(plan.viewers for plan in audiences)} viewers enter")
+        viewers = sum(plan.viewers for plan in audiences)
+        self.entering = viewers + sum(len(plan.roles) for plan in speakers)
+        self._say(f"{viewers} viewers enter")
         for audience in audiences:
             self._audiences[self._spawn(audience_process, audience)] = audience.group
         # before anybody speaks: who is seen until then is a stranger
-        self._await(lambda: self._ready >= self._audiences.keys(), READY_S_MAX)
+        self._await_entered(self._audiences)
         people = sum(len(plan.roles) for plan in speakers)
         self._say(f"{people} people enter, grant and open their strands")
         for plan in speakers:
@@ -123,7 +130,7 @@ class Drive:
         if attackers is not None:
             self._attackers.append(self._spawn(attackers_process, attackers))
         driving = [*self._speakers, *self._attackers]
-        self._await(lambda: self._ready >= set(driving), READY_S_MAX)
+        self._await_entered(driving)
         self.began_ns = monotonic_ns() + LEAD_NS
         for pipe in self._children:
             pipe.send(Begin(self.began_ns))
@@ -133,7 +140,7 @@ class Drive:
         attacked = next(iter(self._all_reports(AttackersReport)), None)
         totals = spoken.totals | (attacked.totals if attacked else {})
         for pipe in self._audiences:
-            pipe.send(Finish(totals, FINISH_S_MAX))
+            pipe.send(Finish(totals, FINISH_S_MAX, spoken.visible))
         self._await(lambda: len(self._reports) == len(self._children), REPORT_S_MAX)
         return Found(spoken, self._all_reports(AudienceReport), attacked)
 
@@ -159,17 +166,46 @@ class Drive:
             raise KeyboardInterrupt
         self._is_interrupted = True
 
+    def pids(self) -> dict[str, int]:
+        """Of the run's own processes, by what they are: `speakers 1`, `viewers friends 1`."""
+        found: dict[str, int] = {}
+        for pipe, child in self._children.items():
+            what = "speakers" if pipe in self._speakers else "attackers"
+            what = f"viewers {self._audiences[pipe]}" if pipe in self._audiences else what
+            number = sum(name.rpartition(" ")[0] == what for name in found) + 1
+            if child.pid is not None:
+                found[f"{what} {number}"] = child.pid
+        return found
+
     def stop(self) -> None:
         self.is_stopped = True
         for pipe in (*self._speakers, *self._attackers):
             if pipe not in self._reports:
                 pipe.send(Stop())
 
-    def _await(self, met: Callable[[], bool], within_s: float | None) -> None:
+    def _await_entered(self, processes: Iterable[Pipe]) -> None:
+        """As long as somebody comes in every now and then. Raises: RunFailed."""
+        wanted = set(processes)
+        while not self._ready >= wanted:
+            self._await_another(wanted, self.entered)
+
+    def _await_another(self, wanted: set[Pipe], before: int) -> None:
+        self._await(
+            lambda: self._ready >= wanted or self.entered > before,
+            STALLED_S_MAX,
+            f"nobody came in for {STALLED_S_MAX:g} s; {before} of {self.entering} are in",
+        )
+
+    def _await(
+        self,
+        met: Callable[[], bool],
+        within_s: float | None,
+        or_else: str = "a process of the run did not answer in time",
+    ) -> None:
         deadline_ns = None if within_s is None else monotonic_ns() + int(within_s * 1e9)
         while not met():
             if deadline_ns is not None and monotonic_ns() > deadline_ns:
-                raise RunFailed("a process of the run did not answer in time")
+                raise RunFailed(or_else)
             for pipe in wait(list(self._children), timeout=LOOK_S):
                 assert not isinstance(pipe, int)
                 self._relay(pipe)  # type: ignore[arg-type]
@@ -183,6 +219,8 @@ class Drive:
         except EOFError:
             raise RunFailed("a process of the run ended by itself") from None
         match message:
+            case Entered():
+                self.entered += 1
             case Ready():
                 self._ready.add(pipe)
             case Progress():
@@ -233,6 +271,7 @@ def _merged(reports: list[SpeakersReport]) -> SpeakersReport:
     return SpeakersReport(
         people=[person for each in reports for person in each.people],
         totals={strand: total for each in reports for strand, total in each.totals.items()},
+        visible={strand: room for each in reports for strand, room in each.visible.items()},
         withdrawals=[silenced for each in reports for silenced in each.withdrawals],
         late_ms_max=max((each.late_ms_max for each in reports), default=0.0),
         elapsed_s=max((each.elapsed_s for each in reports), default=0.0),

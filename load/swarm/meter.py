@@ -1,4 +1,6 @@
-"""CPU and memory of the city's processes on this machine, as the kernel counts them (proc(5))."""
+"""CPU and memory of the city's processes on this machine, and of the run's own, as the kernel counts
+them (proc(5)).
+"""
 
 from __future__ import annotations
 
@@ -27,27 +29,34 @@ class Reading(NamedTuple):
 
 
 class Meter:
-    """Reads every process of the city that runs on `state`; nothing if none does, or not here."""
+    """Reads every process of the city that runs on `state`, if one does, and here; and the run's own."""
 
     def __init__(self, state: Path, url: str) -> None:
         self.readings: list[Reading] = []
+        self.own: list[Reading] = []
+        """Of the run: a process that is always busy measures itself."""
         self._state = state
         self._url = url
         self._read_ns = 0
 
-    def read(self, now_ns: int, at_ms: int) -> None:
+    def read(self, now_ns: int, at_ms: int, own_pids: Callable[[], dict[str, int]]) -> None:
         """At most once a second; call it as often as you like."""
         if now_ns - self._read_ns < READ_EVERY_NS:
             return
         self._read_ns = now_ns
+        self.own += readings(own_pids(), at_ms, _text)
         running = read_running(self._state)
         if running is None or running.url != self._url:
             return
         self.readings += readings(
             {name: each.pid for name, each in running.services.items() if each.pid is not None},
             at_ms,
-            lambda path: Path(path).read_text(),
+            _text,
         )
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text()
 
 
 def readings(pids: dict[str, int], at_ms: int, read: Callable[[str], str]) -> list[Reading]:

@@ -29,8 +29,6 @@ from shared.contracts.refusals import Refusal
 from shared.identifiers import MonotonicNs
 from shared.runtime.clock import monotonic_ns, wall_ms
 
-ENTER_S_MAX = 60.0
-
 
 class Person:
     """One citizen of the cast."""
@@ -61,6 +59,11 @@ class Person:
         self.refused = ""
         self.is_turned_away = False
         self.acted_ns = self.recorded_ns = 0
+        self._ref: int | None = None
+        self._counter: int | None = None
+        """Of the newest record: how this client calls it, and its place in the chain."""
+        self._newest = Tier.WITHHELD
+        self._was_narrowed = role.tier is not Tier.FULL
         self.changed = asyncio.Event()
         self.signed_ns = 0
         self._unsure: dict[tuple[bytes, int], Felt] = {}
@@ -86,12 +89,23 @@ class Person:
                     self.refused = event.reason
                     self.is_turned_away = True
                 case RecordActed():
-                    self.acted_ns = now_ns
+                    self._on_acted(event, now_ns)
                 case RecordDurable():
-                    self.recorded_ns = now_ns
+                    if event.ref == self._ref:
+                        self._counter = event.counter
+                        self.recorded_ns = now_ns
                 case _:
                     pass
         self.changed.set()
+
+    def _on_acted(self, acted: RecordActed, now_ns: MonotonicNs) -> None:
+        """The audience's books hear of it; of an older record it says nothing about now."""
+        is_newest = (
+            acted.ref == self._ref if acted.ref is not None else acted.counter == self._counter
+        )
+        if is_newest and not self.acted_ns:
+            self.acted_ns = now_ns
+            self._tell(GrantActed(self.report.citizen, self._newest, now_ns))
 
     def felt(self, number: int, felt: Felt) -> None:
         """Keep what was sent, until it is known to be admitted."""
@@ -118,30 +132,33 @@ class Person:
         assert session.citizen is not None
         self.signed_ns = now_ns
         self.acted_ns = self.recorded_ns = 0
+        self._newest, self._counter = tier, None
+        self._was_narrowed |= tier is not Tier.FULL
         if tier is Tier.WITHHELD:
-            session.withdraw(sanctuary, now_ns, wall_ms())
+            self._ref = session.withdraw(sanctuary, now_ns, wall_ms())
         else:
-            session.grant(sanctuary, tier, now_ns, wall_ms(), audience=self.role.audience)
+            self._ref = session.grant(
+                sanctuary, tier, now_ns, wall_ms(), audience=self.role.audience
+            )
         self._tell(GrantSigned(session.citizen, tier, now_ns))
         self.connection.flush()
 
     async def enter(self) -> None:
         """Enrol, grant; and if the role has it so, join and open a strand.
 
-        Raises: TimeoutError, TurnedAway.
+        Raises: TurnedAway.
         """
-        async with asyncio.timeout(ENTER_S_MAX):
-            await self._until_let_in(lambda: self.session.is_ready)
-            assert self.session.citizen is not None
-            self.report.citizen = self.session.citizen
-            # the audience's books know everyone of ours, those who grant nothing too
-            self._tell(GrantSigned(self.session.citizen, Tier.WITHHELD, monotonic_ns()))
-            if self.tier is not Tier.WITHHELD:
-                self.sign(self.tier)
-                await self._until_let_in(lambda: not self.session.chain.in_flight)
-            if self.role.is_here:
-                self.come()
-                await self._until_let_in(lambda: self.session.can_feel(self.sanctuary))
+        await self._until_let_in(lambda: self.session.is_ready)
+        assert self.session.citizen is not None
+        self.report.citizen = self.session.citizen
+        # the audience's books know everyone of ours, those who grant nothing too
+        self._tell(GrantSigned(self.session.citizen, Tier.WITHHELD, monotonic_ns()))
+        if self.tier is not Tier.WITHHELD:
+            self.sign(self.tier)
+            await self._until_let_in(lambda: not self.session.chain.in_flight)
+        if self.role.is_here:
+            self.come()
+            await self._until_let_in(lambda: self.session.can_feel(self.sanctuary))
 
     @property
     def is_in(self) -> bool:
@@ -163,14 +180,11 @@ class Person:
         self.connection.flush()
 
     async def regrant(self, tier: Tier) -> None:
-        """Another tier; the audience's books hear when a narrowing has been acted upon."""
+        """Another tier."""
         await self.until(lambda: not self.session.chain.in_flight)
         self.tier = tier
         self.report.was_coarse |= tier is Tier.COARSE
         self.sign(tier)
-        await self.until(lambda: not self.session.chain.in_flight)
-        if self.acted_ns:
-            self._tell(GrantActed(self.report.citizen, tier, self.acted_ns))
 
     def is_closed(self) -> bool:
         """Every strand that was closed has all its seals taken."""
@@ -182,6 +196,16 @@ class Person:
         """Numbers of each strand that was closed."""
         return {
             strand: writer.next_seq for strand, writer in self.writers.items() if writer.finished
+        }
+
+    def visible(self) -> dict[bytes, bytes]:
+        """Strand → sanctuary of what everybody there was to be shown: at `full` all along."""
+        if self._was_narrowed:
+            return {}
+        return {
+            strand: self.sanctuary
+            for strand, writer in self.writers.items()
+            if writer.finished and writer.tally.admitted
         }
 
     def finish(self) -> PersonReport:

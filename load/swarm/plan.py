@@ -104,6 +104,8 @@ class Finish(NamedTuple):
     totals: dict[bytes, int]
     """Numbers of each strand that its citizen closed."""
     within_s: float
+    visible: dict[bytes, bytes]
+    """Strand → sanctuary, of those who granted `full` all along: every viewer there was shown them."""
 
 
 class Leave(NamedTuple):
@@ -123,7 +125,9 @@ class GrantActed(NamedTuple):
 
 
 class Silenced(NamedTuple):
-    """A withdrawal was acted upon a while ago: when did the last byte arrive? `last_ns` by audience."""
+    """A withdrawal was acted upon a while ago: when did the last byte arrive? `last_ns` by audience.
+    `acted_ns` and `recorded_ns` are 0 if that was not answered.
+    """
 
     citizen: bytes
     tier: Tier
@@ -136,8 +140,12 @@ class Silenced(NamedTuple):
 # From a child.
 
 
+class Entered(NamedTuple):
+    """One more is in: connected, enrolled, seated."""
+
+
 class Ready(NamedTuple):
-    people: list[bytes]
+    """Everybody of this process is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,8 @@ class Progress:
     batches: Counter[int] = field(default_factory=Counter)
     """Frames by the samples in them; each distinct frame once, however many viewers it had."""
     bytes_received: int = 0
+    rungs: Counter[str] = field(default_factory=Counter)
+    """How many viewers more, or fewer, stand on each rung of the ladder; on `closed`: fell off."""
 
 
 class Failed(NamedTuple):
@@ -193,6 +203,8 @@ class PersonReport:
 class SpeakersReport(NamedTuple):
     people: list[PersonReport]
     totals: dict[bytes, int]
+    visible: dict[bytes, bytes]
+    """As in `Finish`."""
     withdrawals: list[Silenced]
     late_ms_max: float
     """How late the tool itself was, at worst; it counts into the latencies."""
@@ -230,6 +242,10 @@ class AttackersReport(NamedTuple):
     totals: dict[bytes, int]
 
 
+TWO_IN_A_TICK = "two coarse records in a tick"
+"""Among what was against a grant."""
+
+
 class AudienceReport(NamedTuple):
     accounts: AccountsReport
     latencies: Counter[int]
@@ -246,3 +262,5 @@ class AudienceReport(NamedTuple):
     viewers: int = 0
     forged: int = 0
     """Samples that an attacker made in another's name, as often as they were seen."""
+    never_shown: int = 0
+    """Samples of strands that a viewer had a right to and was not even shown."""

@@ -7,20 +7,23 @@ the tool or the city delays shows as latency and is never hidden by waiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 from collections import Counter
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
 from load.story.recordings import Cue
 from load.story.schedule import Change
+from load.swarm.entering import enter_in_turn
 from load.swarm.fine_selector import FineSelector
+from load.swarm.light import LightReader
 from load.swarm.person import Person
 from load.swarm.plan import (
     Begin,
     Failed,
     Felt,
-    GrantActed,
     Leave,
     Progress,
     Ready,
@@ -28,7 +31,6 @@ from load.swarm.plan import (
     SpeakersPlan,
     SpeakersReport,
     Stop,
-    TurnedAway,
 )
 from load.swarm.post import Post
 from shared.client.connection import ConnectionEnded
@@ -39,8 +41,12 @@ from shared.identifiers import MonotonicNs, WallMs
 from shared.runtime.clock import monotonic_ns, wall_ms
 
 CLOSE_S_MAX = 3.0
-SILENCE_S = 1.5
-"""How long after `acted` a withdrawn person stays silent: a late byte would have come by then."""
+ACTED_S_MAX = 3.0
+"""A withdrawal acts within a second, whatever happens; this process may be late too."""
+SILENCE_S = 2.5
+"""How long a withdrawn person stays withdrawn, and speaks on: above the second that a byte may take to
+be read, so that a city that goes on delivering is seen to.
+"""
 WITHDRAWAL_STEP_NS, WITHDRAWAL_SPREAD_NS = 3_000_000, 20_000_000
 """Withdrawals follow a sample by 0, 3, 6, … 18 ms in turn: they meet it at each hop of its way."""
 PROGRESS_S = 0.5
@@ -51,7 +57,8 @@ class Troupe:
 
     def __init__(self, plan: SpeakersPlan, pipe: Pipe) -> None:
         self.plan = plan
-        self.people = [Person(plan.common, role, self.tell) for role in plan.roles]
+        ears = LightReader()
+        self.people = [Person(plan.common, role, self.tell, intake=ears) for role in plan.roles]
         self._by_number = {person.role.number: person for person in self.people}
         coarse = {change.who for change in plan.changes if change.tier is Tier.COARSE}
         self._keeping_cells = {
@@ -73,9 +80,7 @@ class Troupe:
 
     async def live(self) -> None:
         async with self._post, asyncio.TaskGroup() as group:
-            for person in self.people:
-                group.create_task(self._keep(person))
-            if await self._enter_all():
+            if await self._enter_all(group):
                 await self._perform(group)
             await self._post.until(lambda: self._is_leaving)
             for person in self.people:
@@ -87,20 +92,19 @@ class Troupe:
         except ConnectionEnded as ended:
             self.tell(Failed(f"{person.report.person} was sent away: {ended}"))
 
-    async def _enter_all(self) -> bool:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for person in self.people:
-                    group.create_task(person.enter())
-        except* (TimeoutError, TurnedAway):
-            pass  # said below, in words
+    async def _enter_all(self, connections: asyncio.TaskGroup) -> bool:
+        async def enter(person: Person) -> None:
+            connections.create_task(self._keep(person))
+            await person.enter()
+
+        is_full = await enter_in_turn((partial(enter, each) for each in self.people), self.tell)
         total = len(self.people)
         speaking = sum(each.is_in for each in self.people)
-        if speaking < total:
+        if not is_full or speaking < total:
             why = ", ".join(sorted({each.refused for each in self.people if each.refused}))
             self.tell(Failed(f"{speaking} of {total} people could speak: {why or 'no answer'}"))
             return False
-        self.tell(Ready([person.report.citizen for person in self.people]))
+        self.tell(Ready())
         return True
 
     async def _perform(self, group: asyncio.TaskGroup) -> None:
@@ -121,11 +125,13 @@ class Troupe:
         self._tell_progress(int(elapsed_s * 1000))
         await self._close()
         totals: dict[bytes, int] = {}
+        visible: dict[bytes, bytes] = {}
         for person in self.people:
             totals |= person.totals()
+            visible |= person.visible()
         reports = [person.finish() for person in self.people]
         late_ms = self._late_ns_max / 1e6
-        self.tell(SpeakersReport(reports, totals, self._withdrawals, late_ms, elapsed_s))
+        self.tell(SpeakersReport(reports, totals, visible, self._withdrawals, late_ms, elapsed_s))
 
     async def _play(self, began_ms: int) -> None:
         plan, zero_ns = self.plan, self.plan.common.wall_zero_ns
@@ -228,11 +234,15 @@ class Troupe:
         await person.until(lambda: not person.withdraws_next)
         await self._is_stopped_before(monotonic_ns() + behind_ns)
         person.sign(Tier.WITHHELD)
-        await person.until(lambda: not person.session.chain.in_flight)
-        sent_ns, acted_ns, recorded_ns = person.signed_ns, person.acted_ns, person.recorded_ns
-        if acted_ns:
-            self.tell(GrantActed(citizen, Tier.WITHHELD, acted_ns))
+        sent_ns, connects = person.signed_ns, person.connection.connects
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ACTED_S_MAX):
+                await person.until(lambda: bool(person.acted_ns))
+        if person.connection.connects != connects or not person.session.is_ready:
+            await person.until(lambda: bool(person.acted_ns))  # its own socket was cut meanwhile
+        acted_ns = person.acted_ns
         await self._is_stopped_before(monotonic_ns() + int(SILENCE_S * 1e9))
+        recorded_ns = person.recorded_ns
         answered = self._silenced[citizen] = asyncio.Event()
         self.tell(Silenced(citizen, person.tier, sent_ns, acted_ns, recorded_ns))
         await answered.wait()

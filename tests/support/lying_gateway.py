@@ -39,6 +39,9 @@ class LyingGateway:
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
         self.tamper: Tamper | None = None
+        self.tamper_of: Callable[[int], Tamper] | None = None
+        """Another lie for each WebSocket, by its number from 0 on, in the place of `tamper`."""
+        self._sockets = 0
         self.is_deaf = False
         """Whether new connections are ended at once."""
         self._loop = asyncio.new_event_loop()
@@ -108,17 +111,20 @@ class LyingGateway:
 
     async def _frames(self, back: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await back.readuntil(b"\r\n\r\n"))
+        own = None if self.tamper_of is None else self.tamper_of(self._sockets)
+        self._sockets += 1
         while True:
             first, second = await back.readexactly(2)
             size = second & 0x7F
             if size >= 126:
                 size = int.from_bytes(await back.readexactly(2 if size == 126 else 8), "big")
             payload = await back.readexactly(size)
-            if first != _BINARY or self.tamper is None:
+            tamper = own or self.tamper
+            if first != _BINARY or tamper is None:
                 wide = size.to_bytes(2, "big") if size < 65_536 else size.to_bytes(8, "big")
                 writer.write(bytes((first, second)) + (wide if second >= 126 else b"") + payload)
             else:
-                writer.write(self._changed(payload, self.tamper))
+                writer.write(self._changed(payload, tamper))
             await writer.drain()
 
     @staticmethod

@@ -19,6 +19,7 @@ from load.report.told import verdict_json, verdict_rows
 from load.story.schedule import tiers_of
 from load.swarm.latency import STEP_NS, Latencies
 from load.swarm.plan import (
+    TWO_IN_A_TICK,
     AudienceReport,
     CoarseSeen,
     Felt,
@@ -40,7 +41,7 @@ def person(tier: Tier = Tier.FULL, **fields: object) -> PersonReport:
 def verdict(accounts: AccountsReport, windows: dict[str, int] | None = None) -> Verdict:
     people = [person(sent=3, admitted=2, refused={"skew": 1})]
     withdrawal = Silenced(b"c" * 16, Tier.FULL, 5 * S, 5 * S + 9_000_000, 6 * S, 5 * S + 1_000_000)
-    speakers = SpeakersReport(people, {}, [withdrawal], 0.5, 10.0)
+    speakers = SpeakersReport(people, {}, {}, [withdrawal], 0.5, 10.0)
     latencies = Counter({100: 99, 900: 1})
     audience = AudienceReport(accounts, latencies, windows or {}, [], 0, 1, 1, 0)
     return judge(speakers, [audience], viewers=2, ended_early=False)
@@ -52,6 +53,51 @@ def test_only_what_is_unaccounted_or_against_a_grant_or_forged_is_a_failure() ->
     assert not verdict(AccountsReport(unaccounted=1)).is_good
     assert not verdict(AccountsReport(against={"after struck": 1})).is_good
     assert not verdict(AccountsReport(), {"false": 1}).is_good
+
+
+@pytest.mark.parametrize(
+    ("accounts", "windows", "named"),
+    [
+        ({"unaccounted": 1}, {}, "unaccounted: in = out + refused + conflated + lost and shown"),
+        ({"against": {"after struck": 1}}, {}, "delivered after struck"),
+        ({"against": {"above the grant": 1}}, {}, "above the granted tier"),
+        ({"against": {"never shown": 1}}, {}, "of a strand that was not introduced"),
+        ({"against": {TWO_IN_A_TICK: 1}}, {}, "two cells of one person in a tick"),
+        ({"disordered": 1}, {}, "out of order within a strand"),
+        ({"repeated": 1}, {}, "delivered twice"),
+        ({}, {"false": 1}, "windows that prove a forgery"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_law_is_broken_by_its_own_breach_and_named(
+    accounts: dict[str, object], windows: dict[str, int], named: str
+) -> None:
+    found = verdict(AccountsReport(**accounts), windows)  # type: ignore[arg-type]
+    assert [each.name for each in found.laws() if not each.is_kept] == [named]
+    assert not found.is_good
+
+
+def test_a_withdrawal_that_nobody_acted_upon_breaks_a_law() -> None:
+    found = verdict(AccountsReport())
+    assert found.is_good
+    found.withdrawals = [each._replace(acted_ns=0) for each in found.withdrawals]
+    assert [each.name for each in found.laws() if not each.is_kept] == [
+        "withdrawals not acted upon"
+    ]
+
+
+def test_whoever_is_never_shown_and_what_is_forged_breaks_a_law() -> None:
+    nothing = AudienceReport(AccountsReport(), Counter(), {}, [], 0, 1, 1, 0)
+    for seen, named in (
+        (nothing._replace(never_shown=2), "granted in full, and never shown"),
+        (nothing._replace(forged=2), "forged samples seen"),
+    ):
+        found = judge(
+            SpeakersReport([person()], {}, {}, [], 0.0, 1.0), [seen], viewers=1, ended_early=False
+        )
+        assert [(each.name, each.value) for each in found.laws() if not each.is_kept] == [
+            (named, 2)
+        ]
 
 
 def test_the_numbers_are_told_in_both_forms() -> None:
@@ -139,7 +185,7 @@ def test_cells_are_counted_from_minus_one_and_the_edge_belongs_to_the_last() -> 
 
 def test_where_samples_came_late_a_cell_may_be_that_much_older() -> None:
     one = felt((1, 7, True), (2, 8, True), (3, 9, True))
-    speakers = SpeakersReport([one], {}, [], 0.0, 10.0)
+    speakers = SpeakersReport([one], {}, {}, [], 0.0, 10.0)
     for late_ms, unexplained_cells in ((20, 1), (2000, 0)):
         audience = AudienceReport(
             AccountsReport(), Counter({late_ms * 100: 1}), {}, [seen(6, 7)], 0, 1, 1, 0

@@ -25,7 +25,7 @@ from load.report.live import drawn, sparkline
 from load.report.page import report_html
 from load.report.plots import Line, bars, chart, decades, thinned, ticks
 from load.report.told import outcome_json, outcome_rows
-from load.story.language import Act, Citizens, Story, Thresholds, Viewers, find_story
+from load.story.language import Act, Citizens, Story, Thresholds, Viewers, Withdraw, find_story
 from load.swarm.latency import Latencies
 from load.swarm.meter import Reading, readings, slope, usage
 from load.swarm.plan import (
@@ -71,7 +71,7 @@ def outcome(
 ) -> Outcome:
     people = [PersonReport("p", b"c" * 16, Tier.FULL, sent=100, admitted=97, refused={"skew": 3})]
     silenced = Silenced(b"c" * 16, Tier.FULL, 5 * S, 6 * S, 6 * S, 5 * S + 90_000_000)
-    speakers = SpeakersReport(people, {}, [silenced], 0.5, 10.0)
+    speakers = SpeakersReport(people, {}, {}, [silenced], 0.5, 10.0)
     verdict = judge(speakers, list(audiences), viewers=3, ended_early=False)
     timeline = Timeline()
     for half in range(1, 21):
@@ -146,6 +146,66 @@ def test_a_threshold_is_broken_from_above_only(name: str, above: float, below: f
     assert broken(outcome(fast, slow, thresholds={name: below})) == []
 
 
+def test_what_could_not_be_measured_is_not_kept() -> None:
+    nothing = AudienceReport(AccountsReport(), Counter(), {}, [], 0, 1, 1, 0, "v", False, 2)
+    found = outcome(nothing, thresholds={"p99_ms": 5000.0})
+    assert broken(found) == ["p99_ms"]
+    assert not found.is_good
+    assert ("BROKEN: p99_ms", "nothing was measured (at most 5000)") in outcome_rows(found)
+    assert json.loads(msgspec.json.encode(outcome_json(found)))["thresholds"]["p99_ms"] == {
+        "value": None,
+        "most": 5000,
+        "kept": False,
+    }
+
+
+def test_silence_without_a_withdrawal_is_not_kept_unless_the_story_was_ended_early() -> None:
+    found = outcome(audience(), thresholds={"silence_p99_ms": 250.0})
+    found.verdict.withdrawals = []
+    assert broken(found) == []
+    act = Act(name="a", seconds=5, happening=[Withdraw(who="c")])
+    found.story = msgspec.structs.replace(found.story, act=[act])
+    assert broken(found) == ["silence_p99_ms"]
+    found.verdict.ended_early = True
+    assert broken(found) == []
+
+
+def test_a_city_that_took_nothing_for_a_while_is_not_a_good_one() -> None:
+    found = outcome(audience())
+    person = found.verdict.people[0]
+    person.not_sent = 25
+    assert broken(found) == []
+    person.not_sent = 26  # of 126 that fell due
+    assert broken(found) == ["unsent_share"]
+    person.turned_away = "not invited"
+    assert broken(found) == []
+
+
+def test_a_tool_that_is_always_busy_says_that_it_measures_itself() -> None:
+    for cpu_s, is_told in ((0.5, False), (0.9, True)):
+        found = outcome(audience())
+        found.own_readings = [
+            Reading(second * 1000, "viewers v 1", 9, second * cpu_s, 1) for second in range(3)
+        ]
+        assert ("CAUTION" in dict(outcome_rows(found))) is is_told
+        assert outcome_json(found)["tool"]["viewers v 1"]["cpu"] == cpu_s
+
+
+def test_the_ladder_is_told_second_by_second() -> None:
+    timeline = Timeline()
+    for at_ms, rungs in (
+        (500, {"every": -2, "newest": 2}),
+        (1500, {"newest": -1, "field": 1}),
+        (2500, {"field": -1, "every": 1, "closed": 1}),
+    ):
+        told = Progress(0, at_ms, rungs=Counter(rungs))
+        timeline.add(told, is_sending=False, is_slow=True)
+    stood = [dict(timeline.seconds[second].rungs) for second in range(3)]
+    assert [each.get("newest", 0) for each in stood] == [2, 1, 1]
+    assert [each.get("field", 0) for each in stood] == [0, 1, 0]
+    assert [each.get("closed", 0) for each in stood] == [0, 0, 1]
+
+
 def test_memory_that_grows_is_told_and_can_break() -> None:
     found = outcome(audience(), thresholds={"memory_mb_per_min": 5})
     assert broken(found) == []
@@ -178,7 +238,8 @@ def test_the_report_is_one_whole_file_that_asks_nobody_for_anything() -> None:
     for word in ("http", "src=", "@import", "url(", "<script"):
         assert word not in page
     drawings = page.split("<svg")[1:]
-    assert len(drawings) == 5
+    assert len(drawings) == 6
+    assert "The ladder" in page
     for each in drawings:
         ET.fromstring("<svg" + each.split("</svg>")[0] + "</svg>")
 
