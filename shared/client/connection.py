@@ -86,7 +86,7 @@ class _Socket(WSListener):
             self.connection.frame(frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        pass
+        self.connection.lost(transport)
 
 
 class Connection:
@@ -195,6 +195,11 @@ class Connection:
         self.connects += 1
         if self.is_stopped:
             transport.disconnect()
+
+    def lost(self, transport: WSTransport) -> None:
+        """Nothing more is written to it: what the session holds waits for the next socket."""
+        if transport is self._transport:
+            self._transport = None
 
     def frame(self, payload: bytes) -> None:
         now_ns = monotonic_ns()
