@@ -190,11 +190,13 @@ class Play:
             common = common._replace(sanctuary=sanctuary_of(group.stage))
         changes = self.schedule.viewers_changes(group.name)
         verifying, first = group.verify, 0
+        books = group.count if group.books is None else group.books
         for viewers in split(group.count, self._share(group.count, VIEWERS_A_PROCESS)):
             yield AudiencePlan(
                 common,
                 viewers,
                 min(viewers, verifying),
+                books=min(viewers, books),
                 group=group.name,
                 bytes_per_s=group.bytes_per_s,
                 is_public=group.stage is not None,
@@ -204,7 +206,8 @@ class Play:
                     if first <= each.who < first + viewers
                 ),
             )
-            verifying, first = max(0, verifying - viewers), first + viewers
+            verifying, books = max(0, verifying - viewers), max(0, books - viewers)
+            first += viewers
 
     def _speakers(self, common: Plan) -> list[SpeakersPlan]:
         roles, changes = self._roles(), self.schedule.changes()

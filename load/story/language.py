@@ -76,10 +76,17 @@ class Viewers(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=20_000)]
     verify: Annotated[int, msgspec.Meta(ge=0)] = 0
     """How many of them check every opening, seal and hash."""
+    books: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How many keep books of every number; the others count all that comes and time each frame by its
+    first sample, at a tenth of the work. nil: all keep books."""
     bytes_per_s: Annotated[int, msgspec.Meta(ge=64, le=100_000_000)] | None = None
     """Slow viewers: how fast each reads. What they miss is theirs; it is no failure of the city's."""
     stage: str | None = None
     """Watch this public stage, without an account."""
+
+    def __post_init__(self) -> None:
+        if self.books is not None and self.verify > self.books:
+            raise ValueError("who verifies keeps books too: `verify` is at most `books`")
 
 
 class Enter(msgspec.Struct, forbid_unknown_fields=True, frozen=True, tag_field="do", tag="enter"):

@@ -55,6 +55,7 @@ from shared.client.events import SeatRefused, ViewerMessage
 from shared.contracts.client import (
     Closeness,
     Coarse,
+    Gap,
     Rung,
     SampleShown,
     SealShown,
@@ -67,8 +68,9 @@ from shared.contracts.refusals import CloseCode, Refusal
 from shared.identifiers import MonotonicNs, SanctuaryId
 from shared.runtime.clock import monotonic_ns, pause, wall_ms
 
-FRAMES_KEPT_MAX = 512
-"""Frames whose meaning is kept: viewers of an audience get the same one within a few milliseconds."""
+FRAMES_KEPT_MAX, FRAMES_KEPT_BYTES_MAX = 512, 4_000_000
+"""Frames whose meaning is kept: viewers of an audience get the same one within a few milliseconds. What
+is meant takes some ten times the bytes."""
 STRANGERS_S = 1.3
 """Somebody else at coarse is shown on the room's next tick of one second, and only those who were seen
 before our own people came are known to be strangers."""
@@ -102,13 +104,19 @@ class Meaning(msgspec.Struct, gc=False):
     due_ns: int = 0
     """When its first sample was to be sent, since the play began; negative: before."""
     forged: int = 0
+    own: int = 0
+    """Samples of the tool's own people, for those who only count; `first_ns`: when the frame's first
+    sample was to be sent, on the monotonic clock."""
+    first_ns: int = 0
+    notices: list[Gap | Rung] = msgspec.field(default_factory=list)
 
 
 class Spectator:
     """One viewer."""
 
-    def __init__(self, house: House, *, is_verifying: bool) -> None:
+    def __init__(self, house: House, *, is_verifying: bool, keeps_books: bool) -> None:
         self.house = house
+        self.keeps_books = keeps_books
         plan = house.plan
         self.accounts = Accounts(None if plan.is_public else house.grants)
         self.viewer = Viewer() if is_verifying else None
@@ -145,6 +153,9 @@ class Spectator:
         house = self.house
         meaning = house.meaning(frame)
         house.forged += meaning.forged
+        if not self.keeps_books:
+            self._count(meaning, now_ns)
+            return meaning.session
         counts, accounts, is_public = house.counts, self.accounts, house.plan.is_public
         taken = 0
         for entry in meaning.books:
@@ -159,6 +170,18 @@ class Spectator:
         if taken and meaning.due_ns >= 0:
             house.due[meaning.due_ns // 1_000_000_000] += taken
         return meaning.session if self.viewer is None else meaning.messages
+
+    def _count(self, meaning: Meaning, now_ns: MonotonicNs) -> None:
+        """A frame is as late as its first sample: no later one waited longer."""
+        house, own = self.house, meaning.own
+        if own:
+            self.accounts.totals.delivered += own
+            house.counts[(now_ns - meaning.first_ns) // STEP_NS] += own
+            if meaning.due_ns >= 0:
+                house.due[meaning.due_ns // 1_000_000_000] += own
+        for notice in meaning.notices:
+            self._look(notice, now_ns)
+            self.accounts.apply(notice, None, now_ns)
 
     def _look(self, entry: ServerMessage, now_ns: MonotonicNs) -> None:
         """What the books do not ask for."""
@@ -223,7 +246,7 @@ class Spectator:
     def not_shown(self, finish: Finish) -> list[bytes]:
         """Strands that this viewer, who never missed anything, had a right to and was not shown."""
         totals = self.accounts.totals
-        if self.is_far or totals.gaps or totals.disconnects:
+        if not self.keeps_books or self.is_far or totals.gaps or totals.disconnects:
             return []
         here = self.house.plan.common.sanctuary
         return [
@@ -256,6 +279,9 @@ class House:
         self.has_own_people = False
         self._post = Post(pipe, self._on_order)
         self._meanings: dict[bytes, Meaning] = {}
+        self._kept_bytes = 0
+        self._own: set[bytes] = set()
+        """Strands of the tool's own people; on a stage whoever speaks there."""
         self._begin_ns: int | None = None
         self._finish: Finish | None = None
         self._is_leaving = False
@@ -279,21 +305,36 @@ class House:
                     (message.strand, head.seq, head.t_ms * 1_000_000 - wall_zero_ns)
                 )
                 meaning.forged += message.body.endswith(FORGED_SALT)
+                meaning.own += message.strand in self._own
             elif isinstance(message, SealShown):
                 continue  # for those who verify
             elif isinstance(message, _FOR_BOOKS):
                 meaning.books.append(message)
+                if isinstance(message, StrandShown):
+                    if self.plan.is_public or self.grants.of(message.citizen).is_known:
+                        self._own.add(message.strand)
+                elif isinstance(message, Gap | Rung):
+                    meaning.notices.append(message)
             else:
                 meaning.session.append(message)
+        self._time(meaning)
+        self._remember(frame, meaning)
+        return meaning
+
+    def _time(self, meaning: Meaning) -> None:
         samples = sum(entry.__class__ is tuple for entry in meaning.books)
         if samples:
             self.batches[samples] += 1
-            first = next(entry for entry in meaning.books if entry.__class__ is tuple)
-            meaning.due_ns = -1 if self._begin_ns is None else first[2] - self._begin_ns
-        if len(self._meanings) >= FRAMES_KEPT_MAX:
-            del self._meanings[next(iter(self._meanings))]
+            meaning.first_ns = next(each[2] for each in meaning.books if isinstance(each, tuple))
+            meaning.due_ns = -1 if self._begin_ns is None else meaning.first_ns - self._begin_ns
+
+    def _remember(self, frame: bytes, meaning: Meaning) -> None:
         self._meanings[frame] = meaning
-        return meaning
+        self._kept_bytes += len(frame)
+        while len(self._meanings) > FRAMES_KEPT_MAX or self._kept_bytes > FRAMES_KEPT_BYTES_MAX:
+            oldest = next(iter(self._meanings))
+            del self._meanings[oldest]
+            self._kept_bytes -= len(oldest)
 
     def saw_coarse(self, now_ns: MonotonicNs, message: Coarse) -> None:
         assert message.cell is not None
@@ -308,7 +349,11 @@ class House:
         async with self._post, asyncio.TaskGroup() as group:
             relay = await self._slow_down(group)
             self.spectators = [
-                Spectator(self, is_verifying=place < self.plan.verifying)
+                Spectator(
+                    self,
+                    is_verifying=place < self.plan.verifying,
+                    keeps_books=self.plan.books is None or place < self.plan.books,
+                )
                 for place in range(self.plan.viewers)
             ]
             progress = group.create_task(self._tell_progress())

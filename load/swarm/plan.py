@@ -73,6 +73,8 @@ class AudiencePlan(NamedTuple):
     viewers: int
     verifying: int
     """How many of them check every opening, seal and hash; the others keep the books of numbers."""
+    books: int | None = None
+    """How many of them keep the books, those who verify among them; the others count. nil: all."""
     group: str = ""
     bytes_per_s: int | None = None
     """Slow viewers: how fast each reads."""

@@ -88,6 +88,10 @@ def everyone(plan: Schedule) -> frozenset[int]:
             LEAST.replace("count = 4", "count = 4\nmood = 'recorded'"),
             "f.toml:5: citizens[0]: mood = 'recorded' and a directory",
         ),
+        (
+            LEAST + "[[viewers]]\nname = 'v'\ncount = 9\nverify = 3\nbooks = 2",
+            "viewers[1]: who verifies keeps books too",
+        ),
     ],
 )
 def test_a_mistake_names_its_line_and_key_and_what_is_taken(text: str, told: str) -> None:

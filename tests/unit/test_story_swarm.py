@@ -1,16 +1,28 @@
-"""What the processes of a run do by themselves: a crowd's entrance, a speaker's ears."""
+"""What the processes of a run do by themselves: a crowd's entrance, a speaker's ears, a house's books."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from functools import partial
+from multiprocessing import Pipe
+from typing import Any
 
 import msgpack
 
+from load.swarm import light
+from load.swarm.audience import (
+    FRAMES_KEPT_BYTES_MAX,
+    FRAMES_KEPT_MAX,
+    House,
+    Spectator,
+)
 from load.swarm.entering import ENTERING_MAX, enter_in_turn
-from load.swarm.light import FRAMES_KEPT_MAX, LightReader
-from load.swarm.plan import Entered, TurnedAway
+from load.swarm.latency import STEP_NS
+from load.swarm.light import LightReader
+from load.swarm.plan import AudiencePlan, Begin, Entered, Finish, Plan, TurnedAway
 from shared.contracts.client import Gap, StrandEnded
+from shared.contracts.records import Tier
 from shared.identifiers import MonotonicNs
 
 NOW = MonotonicNs(0)
@@ -62,6 +74,88 @@ def test_a_speaker_hears_what_is_said_to_it_and_decodes_for_all_once() -> None:
     heard = ears(frame, NOW)
     assert heard == [Gap(room), StrandEnded(strand, "unsealed", None, 3)]
     assert ears(bytes(bytearray(frame)), NOW) is heard
-    for number in range(FRAMES_KEPT_MAX):
+    for number in range(light.FRAMES_KEPT_MAX):
         ears(msgpack.packb([["skipped", strand, number, number, "lost"]]), NOW)
     assert ears(frame, NOW) is not heard
+
+
+ROOM, CITIZEN, STRAND = b"r" * 16, b"c" * 16, b"s" * 32
+
+
+def house(*, books: int | None) -> House:
+    """Two viewers of one room, and one of its speakers at `full`."""
+    ours, _theirs = Pipe()
+    found = House(AudiencePlan(Plan("http://127.0.0.1:1", ROOM, 0), 2, 0, books), ours)
+    found.spectators = [
+        Spectator(found, is_verifying=False, keeps_books=books is None or place < books)
+        for place in range(2)
+    ]
+    found.grants.signed(CITIZEN, Tier.FULL, NOW)
+    found._on_order(Begin(0))
+    return found
+
+
+def shown(strand: bytes = STRAND, citizen: bytes = CITIZEN) -> list[Any]:
+    return ["strand", ROOM, strand, citizen, [b"\x90", bytes(64)], 0, None, None]
+
+
+def sample(number: int, at_ms: int, strand: bytes = STRAND) -> list[Any]:
+    return [
+        "sample",
+        strand,
+        msgpack.packb([number, at_ms, 0, 0, None, 1000, 2, [], None, bytes(8)]),
+    ]
+
+
+def test_who_only_counts_counts_what_the_books_count_and_times_the_first() -> None:
+    stranger = b"x" * 32
+    found = house(books=1)
+    for place, message in enumerate(
+        (
+            [shown(), shown(stranger, b"y" * 16)],
+            [sample(0, 100), sample(0, 100, stranger), sample(1, 140)],
+            [["gap", ROOM], ["rung", "newest"]],
+        )
+    ):
+        for spectator in found.spectators:
+            now_ns = MonotonicNs(200_000_000 + place)
+            spectator._intake(msgpack.packb(message), now_ns)
+    bookkeeper, counter = (each.accounts.report() for each in found.spectators)
+    assert bookkeeper.delivered == counter.delivered == 2
+    assert bookkeeper.gaps == counter.gaps == 1
+    assert found.rungs == {"every": -2, "newest": 2}
+    # the books time both samples, at 100 and 60 ms; who counts takes both for as late as the first
+    late_ms = Counter(step * STEP_NS // 1_000_000 for step in found.counts.elements())
+    assert late_ms == {100: 3, 60: 1}
+    assert found.due == {0: 4}
+
+
+def test_who_keeps_no_books_blames_nobody_for_what_it_was_not_shown() -> None:
+    found = house(books=1)
+    finish = Finish({STRAND: 5}, 0.0, {STRAND: ROOM})
+    assert [each.not_shown(finish) for each in found.spectators] == [[STRAND], []]
+    for spectator in found.spectators:
+        spectator._intake(msgpack.packb([shown()]), NOW)
+    assert [each.not_shown(finish) for each in found.spectators] == [[], []]
+
+
+def test_who_missed_something_or_sees_a_room_from_afar_is_owed_no_sight() -> None:
+    finish = Finish({STRAND: 5}, 0.0, {STRAND: ROOM})
+    for message in (["gap", ROOM], ["closeness", ROOM, False]):
+        found = house(books=None)
+        found.spectators[0]._intake(msgpack.packb([message]), NOW)
+        assert [each.not_shown(finish) for each in found.spectators] == [[], [STRAND]]
+    elsewhere = Finish({STRAND: 5}, 0.0, {STRAND: b"e" * 16})
+    assert house(books=None).spectators[0].not_shown(elsewhere) == []
+
+
+def test_frames_are_remembered_within_bounds_of_number_and_bytes() -> None:
+    found = house(books=None)
+    for number in range(2 * FRAMES_KEPT_MAX):
+        found.meaning(msgpack.packb([["gap", number.to_bytes(16, "big")]]))
+    assert len(found._meanings) == FRAMES_KEPT_MAX
+    for number in range(12):
+        body = msgpack.packb([number, 0, bytes(500_000)])
+        found.meaning(msgpack.packb([["sample", STRAND, body]]))
+    assert sum(map(len, found._meanings)) <= FRAMES_KEPT_BYTES_MAX
+    assert found._meanings
