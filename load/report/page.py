@@ -31,11 +31,17 @@ p.about { color: var(--soft); margin: 0 0 1rem; }
 .key span { color: var(--soft); font-size: .85rem; }
 figure { margin: 1.4rem 0; break-inside: avoid; } figcaption { font-weight: 600; margin-bottom: .2rem; }
 figcaption span { font-weight: 400; color: var(--soft); }
-svg { width: 100%; height: auto; display: block; } svg text { font: 11px system-ui, sans-serif;
-  fill: var(--soft); } svg .grid { stroke: var(--rule); } svg .act { stroke: var(--soft);
-  stroke-dasharray: 2 3; } svg path { fill: none; stroke-width: 1.6; }
-.legend { font-size: .85rem; color: var(--soft); } .legend i { display: inline-block; width: .9rem;
-  height: .25rem; vertical-align: middle; margin: 0 .3rem 0 .9rem; }
+figure { overflow-x: auto; } svg { width: 100%; height: auto; display: block; }
+svg text { font: 11px system-ui, sans-serif; fill: var(--soft); }
+svg .grid { stroke: var(--rule); } svg .act { stroke: var(--soft); stroke-dasharray: 2 3; }
+svg path { fill: none; stroke-width: 1.6; }
+.legend { font-size: .85rem; color: var(--soft); } .legend span { display: inline-block;
+  margin-right: 1rem; } .legend svg { display: inline-block; width: 1.6rem; min-width: 0;
+  vertical-align: middle; margin-right: .35rem; } .legend svg path { stroke-width: 2.4; }
+ol.acts { color: var(--soft); font-size: .9rem; padding-left: 1.4rem; columns: 18rem; margin: .4rem 0; }
+code, td { overflow-wrap: anywhere; } td.number { white-space: nowrap; }
+@media screen and (max-width: 40rem) { figure > svg { min-width: 34rem; } figure > svg text {
+  font-size: 13px; } body { margin: 1rem auto; } }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; } td, th { text-align: left;
   padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 td { font-variant-numeric: tabular-nums; } tr { break-inside: avoid; }
@@ -43,7 +49,10 @@ td { font-variant-numeric: tabular-nums; } tr { break-inside: avoid; }
 footer { color: var(--soft); font-size: .85rem; margin-top: 2rem; }
 @media print { :root { --ink: #000; --soft: #444; --rule: #bbb; --page: #fff; --good: #060;
   --bad: #a00; --c0: #2f5fd0; --c1: #d2691e; --c2: #18794e; --c3: #8e4ec6; --c4: #0f8b8d;
-  --c5: #b42318; --c6: #7a6a00; --c7: #667085; } body { margin: 0; max-width: none; font-size: 12px; } }
+  --c5: #b42318; --c6: #7a6a00; --c7: #667085; } body { margin: 0; max-width: none; font-size: 12px; }
+  .key { grid-template-columns: repeat(6, 1fr); gap: .5rem; } .key b { font-size: 1.1rem; }
+  .legend { font-size: 10px; } figure { overflow: visible; margin: .7rem 0; } h2 { break-after: avoid; }
+  table { font-size: 11px; } thead { display: table-header-group; } }
 """
 
 
@@ -61,6 +70,7 @@ def report_html(outcome: Outcome, *, made_at: str = "", command: str = "") -> st
         f"<h1>{escape(story.name)}</h1><p class=about>{escape(story.about)}</p>",
         f'<p class="verdict{"" if outcome.is_good else " bad"}">{escape(said)}</p>',
         _key_numbers(outcome),
+        _acts(outcome),
         *_plots(outcome),
         _judged(outcome),
         _all_numbers(outcome),
@@ -82,6 +92,14 @@ def _key_numbers(outcome: Outcome) -> str:
     ]
     inner = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in cells)
     return f'<div class="key">{inner}</div>'
+
+
+def _acts(outcome: Outcome) -> str:
+    """The numbers that stand in the drawings."""
+    items = "".join(
+        f"<li>{escape(name)}, from {began_ms / 1000:g} s" for began_ms, name in outcome.acts
+    )
+    return f'<ol class="acts">{items}</ol>' if items else ""
 
 
 def _plots(outcome: Outcome) -> list[str]:
@@ -128,8 +146,8 @@ def _plots(outcome: Outcome) -> list[str]:
     found.append(
         _figure(
             "The ladder",
-            "viewers below the rung `every`, and how many fell off and were closed so far",
-            chart(_rungs(at, of), acts),
+            "viewers below the rung every, and how many fell off and were closed so far",
+            _ladder(at, of, acts),
         )
     )
     if outcome.readings:
@@ -162,11 +180,11 @@ def _plots(outcome: Outcome) -> list[str]:
     return found
 
 
-def _rungs(at: list[float], of: list[Second]) -> list[Line]:
-    return [
-        Line(rung, at, [float(each.rungs[rung]) for each in of])
-        for rung in ("newest", "field", "closed")
-    ]
+def _ladder(at: list[float], of: list[Second], acts: list[tuple[float, str]]) -> str:
+    rungs = ("newest", "field", "closed")
+    if not any(each.rungs[rung] for each in of for rung in rungs):
+        return "<p>Every viewer stayed where it began: it was written everything.</p>"
+    return chart([Line(rung, at, [float(each.rungs[rung]) for each in of]) for rung in rungs], acts)
 
 
 def _cpu(readings: list[Reading]) -> list[Line]:
@@ -203,11 +221,11 @@ def _judged(outcome: Outcome) -> str:
     rows = "".join(
         f'<tr><td class="{"kept" if each.is_kept else "broken"}">'
         f"{'kept' if each.is_kept else 'BROKEN'}<td>{'law' if each.is_law else 'threshold'}"
-        f"<td>{escape(each.name)}<td>{found(each)}<td>{each.most:g}"
+        f"<td>{escape(each.name)}<td class=number>{found(each)}<td class=number>{each.most:g}"
         for each in outcome.judged()
     )
-    head = "<tr><th><th><th>what<th>found<th>at most"
-    return f"<h2>Laws and thresholds</h2><table>{head}{rows}</table>"
+    head = "<thead><tr><th><th><th>what<th>found<th>at most</thead>"
+    return f"<h2>Laws and thresholds</h2><table>{head}<tbody>{rows}</table>"
 
 
 def _all_numbers(outcome: Outcome) -> str:

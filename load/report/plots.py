@@ -10,6 +10,8 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 760, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 18, 26
 COLOURS = 8
+DASHES = ("", "7 3", "2 2", "9 3 2 3")
+"""In turn, beside the colours: on grey paper, and to eyes that do not tell colours apart."""
 POINTS_MAX = 1500
 BARS_MAX = 48
 
@@ -59,7 +61,7 @@ def thinned(line: Line) -> Line:
 def chart(
     lines: list[Line], marks: list[tuple[float, str]], *, is_logarithmic: bool = False
 ) -> str:
-    """`marks`: (x, name) of the acts' beginnings."""
+    """`marks`: (x, name) of the acts' beginnings. On a logarithm's way 0 is no value: the line breaks."""
     lines = [thinned(line) for line in lines if line.x]
     if not lines:
         return "<p>nothing was measured</p>"
@@ -90,14 +92,15 @@ def chart(
         for x in ticks(x_low, x_high, 8)
     ]
     parts += _marks(marks, across, x_low, x_high)
-    parts += [
-        f'<path stroke="var(--c{place % COLOURS})" d="M'
-        + "L".join(f"{across(x):.1f} {up(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
-        + '"/>'
-        for place, line in enumerate(lines)
-    ]
+    for place, line in enumerate(lines):
+        points = [
+            f"{across(x):.1f} {up(y):.1f}" if y > 0 or not is_logarithmic else ""
+            for x, y in zip(line.x, line.y, strict=True)
+        ]
+        parts += [f'<path {_pen(place)} d="M{"L".join(run)}"/>' for run in _runs(points)]
     legend = "".join(
-        f'<i style="background:var(--c{place % COLOURS})"></i>{escape(line.name)}'
+        f'<span><svg viewBox="0 0 26 6" aria-hidden="true"><path {_pen(place)} d="M0 3L26 3"/></svg>'
+        f"{escape(line.name)}</span>"
         for place, line in enumerate(lines)
     )
     names = ", ".join(line.name for line in lines)
@@ -107,21 +110,41 @@ def chart(
     )
 
 
+def _pen(place: int) -> str:
+    dash = DASHES[place % len(DASHES)]
+    return f'stroke="var(--c{place % COLOURS})"' + (f' stroke-dasharray="{dash}"' if dash else "")
+
+
+def _runs(points: list[str]) -> list[list[str]]:
+    """What lies between empty ones; a point that stands alone is drawn as a dot."""
+    runs: list[list[str]] = [[]]
+    for point in points:
+        if point:
+            runs[-1].append(point)
+        elif runs[-1]:
+            runs.append([])
+    return [run if len(run) > 1 else run * 2 for run in runs if run]
+
+
 def _marks(
     marks: list[tuple[float, str]], across: Callable[[float], float], x_low: float, x_high: float
 ) -> list[str]:
+    """Each has its number; its name too, where there is room up to the next one."""
     parts: list[str] = []
-    right = 0.0
-    for x, name in marks:
+    places = [across(x) for x, _ in marks]
+    for number, (x, name) in enumerate(marks, 1):
         if not x_low <= x <= x_high:
             continue
-        place = across(x)
+        place = places[number - 1]
+        room = (places[number] if number < len(places) else WIDTH) - place
         parts.append(
             f'<line class="act" x1="{place:.1f}" x2="{place:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
         )
-        if place >= right:  # names that would lie over each other are left out
-            parts.append(f'<text x="{place + 3:.1f}" y="{TOP - 5}">{escape(name)}</text>')
-            right = place + 10 + 6 * len(name)
+        told = f"{number} {name}"
+        if room < 10 + 6 * len(told):
+            told = str(number)
+        if room >= 8 * len(told):
+            parts.append(f'<text x="{place + 3:.1f}" y="{TOP - 5}">{escape(told)}</text>')
     return parts
 
 

@@ -237,6 +237,7 @@ def outcome_rows(outcome: Outcome) -> list[tuple[str, str]]:
                 (
                     f"{100 * used['cpu']:.0f} % of a core, {used['memory_mb_max']:.0f} MB,"
                     f" {used['memory_mb_per_min']:+.2f} MB/min"
+                    + (f", started again {used['restarts']:g} times" if used["restarts"] else "")
                 ),
             )
             for name, used in usage(readings).items()

@@ -74,8 +74,8 @@ def readings(pids: dict[str, int], at_ms: int, read: Callable[[str], str]) -> li
 
 
 def usage(all_of: list[Reading]) -> dict[str, dict[str, float]]:
-    """By service: CPU as a share of one core, memory at most, and its growth in MB a minute over the
-    second half (least squares), where one process lived through it.
+    """By service: CPU as a share of one core, memory at most, its growth in MB a minute over the second
+    half (least squares), where one process lived through it, and how often another process took over.
     """
     found: dict[str, dict[str, float]] = {}
     for service in dict.fromkeys(each.service for each in all_of):
@@ -93,6 +93,7 @@ def usage(all_of: list[Reading]) -> dict[str, dict[str, float]]:
             "cpu": round(busy_s / span_s, 3) if span_s > 0 else 0.0,
             "memory_mb_max": round(max(each.memory_bytes for each in of) / 1e6, 1),
             "memory_mb_per_min": round(slope(points), 3) if is_one else 0.0,
+            "restarts": sum(later.pid != earlier.pid for earlier, later in pairwise(of)),
         }
     return found
 

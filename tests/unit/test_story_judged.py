@@ -238,8 +238,10 @@ def test_the_report_is_one_whole_file_that_asks_nobody_for_anything() -> None:
     for word in ("http", "src=", "@import", "url(", "<script"):
         assert word not in page
     drawings = page.split("<svg")[1:]
-    assert len(drawings) == 6
-    assert "The ladder" in page
+    assert page.count("<figure>") == 6
+    assert "Every viewer stayed where it began" in page
+    found.timeline.seconds[3].rungs["newest"] = 2
+    assert "Every viewer stayed" not in report_html(found)
     for each in drawings:
         ET.fromstring("<svg" + each.split("</svg>")[0] + "</svg>")
 
@@ -340,6 +342,23 @@ def test_the_timeline_is_merged_and_slow_readers_are_not_late() -> None:
     assert timeline.between(0, 1).delivered == timeline.delivered == 16
 
 
+def test_on_a_logarithms_way_a_second_without_a_value_breaks_the_line() -> None:
+    line = Line("p99", [0.0, 1, 2, 3, 4], [3.0, 4, 0, 5, 0])
+    whole = chart([line], [])
+    broken_ = chart([line], [], is_logarithmic=True)
+    frames = [drawing.split("</svg>")[0].count("<path") for drawing in (whole, broken_)]
+    assert frames == [1, 2]
+
+
+def test_lines_differ_without_colours_and_acts_keep_their_numbers() -> None:
+    lines = [Line(str(place), [0.0, 100], [1.0, 2]) for place in range(4)]
+    drawing = chart(lines, [(0, "one"), (50, "two"), (52, "a long name"), (54, "four")])
+    legend = drawing.split('class="legend"')[1]
+    assert len({each.split('"')[0] for each in legend.split('stroke-dasharray="')[1:]}) == 3
+    for told in (">1 one<", ">2<", ">3<", ">4 four<"):
+        assert told in drawing
+
+
 def test_histograms_of_processes_merge_to_that_of_all() -> None:
     one, other = Counter({MS: 50, 40 * MS: 1}), Counter({3 * MS: 48, 80 * MS: 1})
     merged = Latencies(one + other).percentiles()
@@ -368,6 +387,7 @@ def test_the_kernels_numbers_are_read_as_it_writes_them() -> None:
 def test_a_process_that_was_restarted_does_not_count_as_negative_work() -> None:
     of = [Reading(0, "x", 7, 50.0, 1), Reading(1000, "x", 9, 0.1, 1), Reading(2000, "x", 9, 0.6, 1)]
     assert usage(of)["x"]["cpu"] == 0.25
+    assert usage(of)["x"]["restarts"] == 1
 
 
 def test_a_sparkline_has_a_block_a_value() -> None:
@@ -409,6 +429,9 @@ def test_people_and_viewers_are_shared_out_and_each_is_somewhere_once(tmp_path: 
     audiences = list(playing._audiences(common, friends))
     assert sum(each.viewers for each in audiences) == friends.count == 600
     assert sum(each.verifying for each in audiences) == friends.verify
+    assert sum(each.books or 0 for each in audiences) == friends.count
+    some = msgspec.structs.replace(friends, books=310)
+    assert sum(each.books or 0 for each in playing._audiences(common, some)) == 310
     changes = [change for each in audiences for change in each.changes]
     assert len(changes) == 300
     assert all(0 <= change.who < each.viewers for each in audiences for change in each.changes)
