@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from load.play.commands import play, stories
+from load.play.commands import plan, play, stories
 from load.replay.commands import replay
 
 load_app = typer.Typer(
@@ -24,5 +24,5 @@ def load() -> None:
     """Drive a city with scripted citizens."""
 
 
-for word in (play, stories, replay):
+for word in (play, plan, stories, replay):
     load_app.command(word.__name__)(word)

@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from load.judge.outcome import Outcome
-from load.play.run import STEP_S, Play, PlayWish
+from load.play.run import STEP_S, Play, PlayWish, plan_rows, scaled
 from load.report.exposed import Exposed
 from load.report.live import LiveView
 from load.report.page import report_html
@@ -162,6 +162,29 @@ def _expose(port: int) -> Exposed:
         return Exposed(port)
     except OSError as error:
         raise RunFailed(f"--metrics-port {port}: {error.strerror}") from None
+
+
+def plan(
+    story: Annotated[str, typer.Argument(help="Its name (see load stories), or a TOML file.")],
+    *,
+    seed: Annotated[int | None, typer.Option(help="Another seed than the story's.")] = None,
+    scale: Annotated[float, typer.Option(min=0.01, max=1000, help="As for load play.")] = 1.0,
+) -> None:
+    """Show what a story would play, without a city: act by act, with the plan's fingerprint.
+
+    One seed, one run: who feels what when, who withdraws, whose socket is cut is the same each time
+    and on each machine, and so is the fingerprint.
+
+    Example: synchronia load plan evening
+    """
+    try:
+        told, file = find_story(story)
+        told = told if seed is None else msgspec.structs.replace(told, seed=seed)
+        rows = plan_rows(scaled(told, scale), file)
+    except StoryRefused as error:
+        typer.echo(f"synchronia load plan: {error}", err=True)
+        raise typer.Exit(2) from None
+    print_rows(rows)
 
 
 def stories() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from load.judge.outcome import Outcome
 from load.judge.timeline import Timeline
 from load.judge.verdict import judge, judge_coarse
 from load.report.live import Scene
-from load.story.language import PER_S_MAX, Story, StoryRefused, Viewers
+from load.story.language import PER_S_MAX, Citizens, Story, StoryRefused, Viewers
 from load.story.recordings import Recording, RecordingRefused, read_directory
 from load.story.schedule import Role, Schedule, steps
 from load.swarm.drive import VIEWERS_A_PROCESS, Drive, RunFailed, split
@@ -85,6 +87,41 @@ def recordings_of(story: Story, file: Path) -> dict[str, list[Recording]]:
             except RecordingRefused as error:
                 raise StoryRefused(f"{file}: recordings of {group.name!r}: {error}") from None
     return found
+
+
+def plan_rows(story: Story, file: Path) -> list[tuple[str, str]]:
+    """What would be played: act by act, and the fingerprint. Raises: StoryRefused."""
+    schedule = Schedule(story, recordings_of(story, file))
+    everybody = frozenset(range(sum(group.count for group in story.citizens)))
+    seconds = Counter(cue.at_ms // 1000 for cue in schedule.cues(everybody))
+    rows = [
+        ("story", f"{story.name}: {story.about}"),
+        ("seed", str(story.seed)),
+        ("people", _groups(story.citizens)),
+        ("viewers", _groups(story.viewers)),
+    ]
+    began_s = 0.0
+    for act in story.act:
+        within = range(math.floor(began_s), math.ceil(began_s + act.seconds))
+        happening = ", ".join(str(type(each).__struct_config__.tag) for each in act.happening)
+        rows.append(
+            (
+                f"act: {act.name}",
+                (
+                    f"from {began_s:g} s for {act.seconds:g} s,"
+                    f" at most {max((seconds[each] for each in within), default=0)} samples/s"
+                    + (f"; {happening}" if happening else "")
+                ),
+            )
+        )
+        began_s += act.seconds
+    rows.append(("samples", f"{seconds.total()}, if everybody were there all the time"))
+    rows.append(("fingerprint", schedule.fingerprint()))
+    return rows
+
+
+def _groups(groups: Sequence[Citizens | Viewers]) -> str:
+    return ", ".join(f"{each.count} {each.name}" for each in groups) or "none"
 
 
 class Play:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import accumulate
 from random import Random
 from typing import NamedTuple
@@ -204,6 +205,26 @@ class Schedule:
             for began_ms, each in self._happenings()
             if isinstance(each, Attack)
         ]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that is planned, who, what and when, as hex: the same for the same story,
+        seed and scale on any machine, and another one if a single mood differs.
+        """
+        digest = sha256()
+        everybody = frozenset(range(sum(group.count for group in self.story.citizens)))
+        groups = [each.name for each in self.story.viewers]
+        parts: list[Iterable[object]] = [
+            self.roles(),
+            self.cues(everybody),
+            self.changes(),
+            *map(self.viewers_changes, groups),
+            self.assaults(),
+        ]
+        for part in parts:
+            for each in part:
+                digest.update(repr(each).encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
 
     def act_at(self, at_ms: int) -> str:
         """The name of the act that is played."""

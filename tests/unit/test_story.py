@@ -7,10 +7,12 @@ import operator
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from load.play.run import plan_rows, scaled
 from load.story.language import Citizens, Clock, StoryRefused, find_story, read_story, shipped
 from load.story.moods import GroupMoods, wander
 from load.story.recordings import Moment, Recording
@@ -124,6 +126,34 @@ def test_one_seed_is_one_run_and_another_seed_another() -> None:
     others = [schedule(happening, seed=seed) for seed in range(6, 12)]
     assert all(list(one.cues(everyone(one))) != list(each.cues(everyone(one))) for each in others)
     assert any(one.changes() != each.changes() for each in others)
+
+
+def test_a_plan_has_one_fingerprint_and_every_change_gives_another() -> None:
+    quick, file = find_story("quick")
+    prints = {
+        told: dict(plan_rows(story, file))["fingerprint"]
+        for told, story in (
+            ("itself", quick),
+            ("again", find_story("quick")[0]),
+            ("another seed", msgspec.structs.replace(quick, seed=quick.seed + 1)),
+            ("an act less", msgspec.structs.replace(quick, act=quick.act[:-1])),
+            ("fewer people", scaled(quick, 0.5)),
+        )
+    }
+    assert prints["itself"] == prints["again"]
+    assert len(set(prints.values())) == 4
+
+
+def test_a_plan_is_told_act_by_act() -> None:
+    rows = dict(plan_rows(*find_story("quick")))
+    assert rows["people"] == "8 neighbours, 3 late"
+    acts = [row for name, row in rows.items() if name.startswith("act: ")]
+    assert [row.split(",")[0] for row in acts] == [
+        "from 0 s for 2 s",
+        "from 2 s for 3.5 s",
+        "from 5.5 s for 2.5 s",
+    ]
+    assert acts[1].endswith("; withdraw, attack, attack, attack, attack")
 
 
 def test_processes_share_the_people_out_and_the_play_stays_the_same() -> None:
