@@ -117,5 +117,7 @@ def drawn(scene: Scene, said: str) -> RenderableType:
 
 def _clock(scene: Scene) -> str:
     """The story's own time of day."""
-    hour = scene.schedule.story.clock.hour(scene.timeline.at_ms / 1000)
-    return f"{int(hour):02d}:{int(hour % 1 * 60):02d}"
+    at_ms = min(scene.timeline.at_ms, scene.schedule.length_ms)
+    hour = scene.schedule.story.clock.hour(at_ms / 1000)
+    minutes = int(hour * 60 + 1e-6)
+    return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"

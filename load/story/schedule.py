@@ -227,10 +227,12 @@ class Schedule:
         return digest.hexdigest()
 
     def act_at(self, at_ms: int) -> str:
-        """The name of the act that is played."""
+        """The name of the act that is played; behind the end, of the last one."""
         if self.paces is not None:
             place = min(len(self.paces) - 1, int(at_ms / 1000 / self.paces[0][0]))
             return f"pace × {self.paces[place][1]:.2f}"
+        if at_ms >= self.length_ms:
+            return self.story.act[-1].name
         at_ms %= max(1, round(self.story.seconds * 1000))
         for act in self.story.act:
             if at_ms < act.seconds * 1000:

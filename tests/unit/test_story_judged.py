@@ -410,6 +410,11 @@ def test_the_live_view_tells_where_the_story_is_and_what_flows(tmp_path: Path) -
     playing.meter.readings = [Reading(at, "fanout-0", 7, at / 4000, 5_000_000) for at in (0, 1000)]
     console.print(drawn(playing.scene, ""))
     shown = console.export_text()
+    playing.timeline.at_ms = 12_000  # the books are being closed
+    console.print(drawn(playing.scene, ""))
+    closing = console.export_text()
+    assert "sockets are cut" in closing
+    assert "18:08" in closing
     for word in ("a withdrawal, and attacks", "18:04", "delivered/s", "p99 ms", "25 %", "fanout-0"):
         assert word in shown
 
