@@ -17,6 +17,10 @@ P99_MS_MAX = 250.0
 and the city starve each other on one machine, and the figure is of neither."""
 
 
+BROKEN_IN_A_ROW = 2
+"""A step that breaks alone was noise on the machine: the next one, faster, was carried."""
+
+
 class Step(NamedTuple):
     pace: float
     sent_per_s: float
@@ -69,7 +73,10 @@ class Knee:
 
     @property
     def is_broken(self) -> bool:
-        return bool(self.steps) and not self.steps[-1].is_good
+        """Twice in a row, or at the last step."""
+        wanted = min(BROKEN_IN_A_ROW, len(self.paces))
+        last = self.steps[-1:] if len(self.steps) == len(self.paces) else self.steps[-wanted:]
+        return len(self.steps) >= wanted and not any(each.is_good for each in last)
 
     @property
     def best(self) -> Step | None:
@@ -92,4 +99,5 @@ class Knee:
         )
         if not self.is_broken:
             return f"not reached; still good: {carried}. More citizens or steps reach further"
-        return f"{carried}; pace {self.steps[-1].pace:g} breaks: {self.steps[-1].why_broken}"
+        first = self.steps[self.steps.index(best) + 1]
+        return f"{carried}; pace {first.pace:g} breaks: {first.why_broken}"

@@ -291,7 +291,7 @@ def test_the_knee_is_the_last_step_that_was_carried() -> None:
     assert knee.judge(beats(3))
     assert knee.best is not None
     assert (knee.best.pace, knee.best.sent_per_s) == (4, 400)
-    assert [each.is_good for each in knee.steps] == [True, True, True, False]
+    assert [each.is_good for each in knee.steps] == [True, True, True, False, False]
     assert "pace 8 breaks: p99 900 ms, above 250" in knee.sentence()
     at_once = Knee(4, [1, 2], Thresholds(p99_ms=5))
     assert at_once.judge(beats(9))
@@ -306,12 +306,22 @@ def test_the_knee_is_the_last_step_that_was_carried() -> None:
 
 def test_a_step_that_delivers_less_is_broken_though_it_is_quick() -> None:
     timeline = beats(9)
-    for second in range(8, 12):
+    for second in range(8, 16):
         timeline.seconds[second].delivered //= 2
     knee = Knee(4, [1, 2, 4, 8, 16])
     assert knee.judge(timeline)
     assert "50 % of what was sent" in knee.steps[-1].why_broken
-    assert len(knee.steps) == 3
+    assert len(knee.steps) == 4
+
+
+def test_a_step_that_breaks_alone_is_no_knee() -> None:
+    timeline = beats(9)
+    for second in range(8, 12):
+        timeline.seconds[second].latencies = Counter({900 * MS: 10})
+    knee = Knee(4, [1, 2, 4, 8, 16])
+    assert not knee.judge(timeline)
+    assert [each.is_good for each in knee.steps] == [True, True, False, True, True]
+    assert "not reached; still good" in knee.sentence()
 
 
 def test_a_step_is_not_judged_before_it_is_over() -> None:
