@@ -38,7 +38,7 @@ from shared.client.core import Mood
 from shared.contracts.records import Tier
 from shared.contracts.sample import Provenance
 from shared.identifiers import MonotonicNs, WallMs
-from shared.runtime.clock import monotonic_ns, wall_ms
+from shared.runtime.clock import monotonic_ns, pause, wall_ms
 
 CLOSE_S_MAX = 3.0
 ACTED_S_MAX = 3.0
@@ -50,6 +50,9 @@ be read, so that a city that goes on delivering is seen to.
 WITHDRAWAL_STEP_NS, WITHDRAWAL_SPREAD_NS = 3_000_000, 20_000_000
 """Withdrawals follow a sample by 0, 3, 6, … 18 ms in turn: they meet it at each hop of its way."""
 PROGRESS_S = 0.5
+BREATH_NS = 2_000_000
+"""Behind its time this process sends what is due, one after another; after so long it lets the loop read
+answers and write, or it would send to nobody and fall behind for good."""
 
 
 class Troupe:
@@ -136,15 +139,22 @@ class Troupe:
     async def _play(self, began_ms: int) -> None:
         plan, zero_ns = self.plan, self.plan.common.wall_zero_ns
         told_ns = 0
+        breath_ns = monotonic_ns()
         for cue in plan.score.cues():
             if plan.seconds is not None and cue.at_ms > plan.seconds * 1000:
                 return
             stamp_ms = began_ms + cue.at_ms
             due_ns = stamp_ms * 1_000_000 - zero_ns
             now_ns = monotonic_ns()
-            if now_ns < due_ns and await self._is_stopped_before(due_ns):
-                return
-            now_ns = monotonic_ns()
+            if now_ns < due_ns:
+                if await self._is_stopped_before(due_ns):
+                    return
+                now_ns = breath_ns = monotonic_ns()
+            elif now_ns - breath_ns > BREATH_NS:
+                await pause(0)
+                if self._stop.is_set():
+                    return
+                now_ns = breath_ns = monotonic_ns()
             self._late_ns_max = max(self._late_ns_max, now_ns - due_ns)
             self._feel(cue, WallMs(stamp_ms), now_ns, due_ns)
             if now_ns - told_ns > PROGRESS_S * 1e9:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from multiprocessing import Pipe
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
+from load.story.recordings import Cue
+from load.story.schedule import Role
 from load.swarm import light
 from load.swarm.audience import (
     FRAMES_KEPT_BYTES_MAX,
@@ -20,10 +23,12 @@ from load.swarm.audience import (
 from load.swarm.entering import ENTERING_MAX, enter_in_turn
 from load.swarm.latency import STEP_NS
 from load.swarm.light import LightReader
-from load.swarm.plan import AudiencePlan, Begin, Entered, Finish, Plan, TurnedAway
+from load.swarm.plan import AudiencePlan, Begin, Entered, Finish, Plan, SpeakersPlan, TurnedAway
+from load.swarm.speakers import BREATH_NS, Troupe
 from shared.contracts.client import Gap, StrandEnded
 from shared.contracts.records import Tier
 from shared.identifiers import MonotonicNs
+from shared.runtime.clock import monotonic_ns
 
 NOW = MonotonicNs(0)
 
@@ -159,3 +164,35 @@ def test_frames_are_remembered_within_bounds_of_number_and_bytes() -> None:
         found.meaning(msgpack.packb([["sample", STRAND, body]]))
     assert sum(map(len, found._meanings)) <= FRAMES_KEPT_BYTES_MAX
     assert found._meanings
+
+
+class Backlog(NamedTuple):
+    """Samples that were due long ago, each of which takes a while."""
+
+    def cues(self) -> Iterator[Cue]:
+        for _ in range(5):
+            until_ns = monotonic_ns() + BREATH_NS
+            while monotonic_ns() < until_ns:
+                pass
+            yield Cue(0, 0, 0, 0)
+
+
+async def test_who_is_behind_time_lets_the_loop_read_and_write_in_between() -> None:
+    common = Plan("http://127.0.0.1:1", ROOM, 0)
+    ours, _theirs = Pipe()
+    role = Role(0, "p", Tier.FULL)
+    troupe = Troupe(SpeakersPlan(common, [role], Backlog(), []), ours)
+    turns = 0
+    is_over = False
+
+    async def other() -> None:
+        nonlocal turns
+        while not is_over:
+            turns += 1
+            await asyncio.sleep(0)  # noqa: TID251  (a turn of the loop, no wait)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(other())
+        await troupe._play(0)
+        is_over = True
+    assert turns >= 3
