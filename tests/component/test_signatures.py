@@ -91,6 +91,7 @@ async def test_a_posted_window_is_admitted_and_seen_with_its_seal(
         shown = [message for message in messages if message[0] == "sample"]
         assert [message[2] for message in shown] == window[4]
         assert messages[-1][2] == window[5]
+        device.join = join_of(device, t_ms=now_ms() + 1)  # the same session, signed anew
         reply = await device.post(device.window(1, closing=True))
         assert reply.fields["admitted"] == [3]
         ended = (await seen(viewer, device.strand, "ended"))[-1]
@@ -409,6 +410,9 @@ async def test_the_documented_commands_speak_without_a_socket(
         assert msgpack.unpackb(sample[2])[2:4] == [400, -200]
         again = await asyncio.to_thread(run, commands.splitlines()[-1], tmp_path)
         assert json.loads(again.stdout) == answer
+        more = await asyncio.to_thread(run, "\n".join(commands.splitlines()[-2:]), tmp_path)
+        another = json.loads(more.stdout)  # signed over the same facts
+        assert another == answer | {"strand": another.get("strand")} != answer
 
 
 @pytest.mark.parametrize(

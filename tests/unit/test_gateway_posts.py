@@ -29,6 +29,7 @@ from shared.contracts import (
     JoinsWanted,
     LeaveAsk,
     PostedWindow,
+    RecordKind,
     Refusal,
     RefusedRun,
     SeatAnswered,
@@ -41,6 +42,7 @@ from shared.contracts import (
 from shared.contracts import client as c
 from shared.contracts.refusals import MEANING
 from shared.identifiers import SanctuaryId, SessionId
+from shared.identity import Signer
 from shared.subjects import Ask
 from tests.unit.test_gateway_core import (
     CITIZEN,
@@ -54,7 +56,8 @@ from tests.unit.test_gateway_core import (
     shown,
 )
 
-DEVICE = b"d" * 32
+SIGNER = Signer(b"d" * 32)
+DEVICE = SIGNER.public_key
 CHALLENGE = b"challenge of one"
 OPENING, SEAL = Signed(b"opening", bytes(64)), Signed(b"seal", bytes(64))
 
@@ -95,7 +98,8 @@ class Device:
 
     def join(self, **changes: Any) -> Signed:
         plain = JoinRequest(ROOM, self.session, "gateway-0", CITIZEN, DEVICE, 1)
-        return Signed(encode(msgspec.structs.replace(plain, **changes)), bytes(64))
+        payload = encode(msgspec.structs.replace(plain, **changes))
+        return SIGNER.sign_record(RecordKind.JOIN, CITY, payload)
 
     def window(self, **changes: Any) -> bytes:
         plain = PostedWindow(self.join(), 3, OPENING, (b"\x90",), SEAL)
@@ -260,9 +264,30 @@ def test_a_refused_seat_is_the_answer_and_another_join_may_be_tried() -> None:
 def test_nobody_posts_with_anothers_join() -> None:
     device = Device()
     device.say(WindowTaken(device.seated().ref, bytes(32), 0, (0,), ()))
-    for join in (device.join(citizen=b"x" * 16), Signed(device.join().payload, b"\1" * 64)):
+    other = Signer(b"e" * 32)
+    payload = device.join().payload
+    for join, reason in (
+        (device.join(citizen=b"x" * 16), "wrong session"),
+        (device.join(device=other.public_key), "wrong session"),
+        (device.join(sanctuary=b"s" * 16), "wrong session"),
+        (Signed(payload, b"\1" * 64), "bad signature"),
+        (other.sign_record(RecordKind.JOIN, CITY, payload), "bad signature"),
+        (SIGNER.sign_record(RecordKind.JOIN, b"n" * 32, payload), "bad signature"),
+        (SIGNER.sign_record(RecordKind.FOLLOW, CITY, payload), "bad signature"),
+    ):
         assert device.up(device.post(device.window(join=join))) == []
-        assert device.refusal() == "wrong session"
+        assert device.refusal() == reason
+
+
+def test_a_session_is_posted_with_again_over_the_same_join_or_one_signed_anew() -> None:
+    device = Device()
+    device.say(WindowTaken(device.seated().ref, bytes(32), 0, (0,), ()))
+    for join in (device.join(), device.join(t_ms=2)):
+        effects = device.post(device.window(join=join))
+        assert published(effects, JoinAsk) == []
+        [take] = device.up(effects)
+        device.say(WindowTaken(take.ref, bytes(32), 1, (1,), ()))
+        assert isinstance(device.answers[device.number], WindowTaken)
 
 
 def test_a_session_is_one_that_this_gateway_gave_lately() -> None:

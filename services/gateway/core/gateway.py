@@ -390,7 +390,7 @@ class Gateway:
         effects = self._turn(now_ns)
         if self.city is None or self.is_draining:
             return [*effects, refused(number, Refusal.NOT_READY, now_ms)]
-        answers, join = self._posts.post(number, body, now_ns, now_ms)
+        answers, join = self._posts.post(number, body, self.city, now_ns, now_ms)
         if join is not None:
             session, wanted = join
             effects.append(self._seating.ask(session, self._posts.sanctuary_of(session), wanted))

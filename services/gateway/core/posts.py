@@ -1,9 +1,10 @@
 """Windows that are posted over HTTP, by devices without sockets: a session without one. Pure.
 
 `to_speak` tells a device what it must know to sign, and gives it a session: a number that this process
-alone can make, with its own moment in it, so that nothing is kept of who only asked. A post's join
-over that session is taken to sanctuary as any other; once ingest knows the seat too, the window goes up.
-The seat stays for as long as the session may be posted with: its citizen is a member meanwhile.
+alone can make, with its own moment in it, so that nothing is kept of who only asked. The first post's
+join over that session is taken to sanctuary as any other; once ingest knows the seat too, the window
+goes up. The seat stays for as long as the session may be posted with: its citizen is a member meanwhile.
+A later post may carry the same join or one signed anew, by the same device for the same citizen.
 
 Nothing is decided here of what may be said, or by whom: sanctuary and ingest check their own records.
 """
@@ -25,7 +26,7 @@ from services.gateway.core.wheel_timer import WheelTimer
 from shared import subjects
 from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import client
-from shared.contracts.records import JoinRequest, Signed
+from shared.contracts.records import JoinRequest, RecordKind, Signed
 from shared.contracts.refusals import MEANING, Refusal
 from shared.contracts.sanctuary import SeatAnswered
 from shared.contracts.window import (
@@ -39,6 +40,7 @@ from shared.contracts.window import (
     WindowTaken,
 )
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs, slot_of
+from shared.identity import verify_record
 from shared.subjects import INGEST, Ask
 
 VERSION = 1
@@ -75,18 +77,23 @@ class _Post:
 class _Poster:
     """A session that was posted with."""
 
-    __slots__ = ("bucket", "device", "is_known", "join_hash", "posts", "sanctuary", "until_ns")
+    __slots__ = ("bucket", "citizen", "device", "is_known", "posts", "sanctuary", "until_ns")
 
-    def __init__(self, join: JoinRequest, join_hash: bytes, until_ns: int, bucket: Bucket) -> None:
+    def __init__(self, join: JoinRequest, until_ns: int, bucket: Bucket) -> None:
         self.sanctuary = join.sanctuary
+        self.citizen = join.citizen
         self.device = join.device
-        self.join_hash = join_hash
         self.until_ns = until_ns
         self.bucket = bucket
         self.is_known = False
         """Whether ingest has greeted the seat: what goes up now is taken."""
         self.posts: dict[int, _Post] = {}
         """By ref."""
+
+    def is_of(self, join: JoinRequest) -> bool:
+        """Whether it may be the same device that posts, there and for the same citizen."""
+        mine = (self.sanctuary, self.citizen, self.device)
+        return (join.sanctuary, join.citizen, join.device) == mine
 
 
 class _Question:
@@ -216,16 +223,16 @@ class Posts:
     # ── what is posted ───────────────────────────────────────────────────────────────────────────
 
     def post(
-        self, number: int, body: bytes, now_ns: MonotonicNs, now_ms: WallMs
+        self, number: int, body: bytes, city: bytes, now_ns: MonotonicNs, now_ms: WallMs
     ) -> tuple[list[Respond], tuple[SessionId, Wanted] | None]:
         """(answers, a join to ask sanctuary for)"""
         try:
-            return [], self._take(number, body, now_ns)
+            return [], self._take(number, body, city, now_ns)
         except Refused as refusal:
             return [refused(number, refusal.reason, now_ms)], None
 
     def _take(
-        self, number: int, body: bytes, now_ns: MonotonicNs
+        self, number: int, body: bytes, city: bytes, now_ns: MonotonicNs
     ) -> tuple[SessionId, Wanted] | None:
         """Raises: Refused."""
         if len(body) > POST_BYTES_MAX:
@@ -233,7 +240,7 @@ class Posts:
         window = decode(body, PostedWindow)
         join = decode(window.join.payload, JoinRequest)
         session = SessionId(join.session)
-        poster = self._poster_of(session, join, window.join, now_ns)
+        poster = self._poster_of(session, join, window.join, city, now_ns)
         if len(poster.posts) >= WAITING_PER_SESSION_MAX:
             raise Refused(Refusal.TOO_FAST)
         if not poster.bucket.take(1 + len(body) // UNIT_BYTES, now_ns):
@@ -257,18 +264,28 @@ class Posts:
         return None
 
     def _poster_of(
-        self, session: SessionId, join: JoinRequest, record: Signed, now_ns: MonotonicNs
+        self,
+        session: SessionId,
+        join: JoinRequest,
+        record: Signed,
+        city: bytes,
+        now_ns: MonotonicNs,
     ) -> _Poster:
-        """The session's, or a new one, which is not kept yet. Raises: Refused."""
+        """The session's, or a new one, which is not kept yet. Raises: Refused.
+
+        Sanctuary verifies the join that a seat is asked for; those behind it, signed again or not, are
+        for the same seat and are verified here.
+        """
         until_ns = self._until_ns(session)
         poster = self._posters.get(session)
-        join_hash = sha256(record.payload + record.signature)
-        is_others = poster is not None and poster.join_hash != join_hash
+        is_others = poster is not None and not poster.is_of(join)
         if join.gateway != self._gateway or now_ns >= until_ns or is_others:
             raise Refused(Refusal.WRONG_SESSION)
         if self._waiting >= WAITING_MAX:
             raise Refused(Refusal.NOT_READY)
         if poster is not None:
+            if not verify_record(join.device, RecordKind.JOIN, city, record):
+                raise Refused(Refusal.BAD_SIGNATURE)
             return poster
         if len(self._posters) >= self._posters_max:
             raise Refused(Refusal.NOT_READY)
@@ -276,7 +293,7 @@ class Posts:
             self._new_seats.level += 1  # who is refused has cost nothing
             raise Refused(Refusal.TOO_FAST)
         per_s, burst = self._units
-        return _Poster(join, join_hash, until_ns, Bucket(per_s, burst, now_ns))
+        return _Poster(join, until_ns, Bucket(per_s, burst, now_ns))
 
     def _send(self, session: SessionId, poster: _Poster, post: _Post) -> None:
         self._uplink.add(slot_of(poster.sanctuary), session, poster.device, post.raw)
