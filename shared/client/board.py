@@ -82,14 +82,16 @@ class Picture:
             "recovered": self.recovered,
         }
 
+    def parts(self) -> list[str]:
+        """In words: who, rate, delay, gaps, and that nobody is reached if so."""
+        delay = "-" if self.delay_ms_p50 is None else f"{self.delay_ms_p50:.0f} ms"
+        state = [] if self.is_connected else ["not connected"]
+        who = f"{len(self.full)} full, {len(self.coarse)} coarse"
+        return [who, f"{self.per_s:.1f}/s", f"delay {delay}", f"gaps {self.gaps}", *state]
+
     def line(self) -> str:
         """For a pipe without --json."""
-        delay = "-" if self.delay_ms_p50 is None else f"{self.delay_ms_p50:.0f} ms"
-        state = "" if self.is_connected else "  not connected"
-        return (
-            f"{len(self.full)} full, {len(self.coarse)} coarse  {self.per_s:.1f}/s  "
-            f"delay {delay}  gaps {self.gaps}{state}"
-        )
+        return "  ".join(self.parts())
 
 
 class _Arrival(NamedTuple):
@@ -120,7 +122,8 @@ class Board:
                         stamp_ms = decode_sample(event.body).t_ms
                     except Refused:
                         continue
-                    self._arrivals.append(_Arrival(now_ns, event.strand, city_ms - stamp_ms))
+                    delay_ms = max(0.0, city_ms - stamp_ms)  # the city's clock is known to some ms
+                    self._arrivals.append(_Arrival(now_ns, event.strand, delay_ms))
                 case Gap():
                     self.gaps += 1
                 case Snapshot():
@@ -182,5 +185,9 @@ class Board:
 
 def _blurred(pseudonym: bytes, cell: int) -> Blurred:
     row, column = divmod(cell, GRID)
-    step = 2 / GRID
-    return Blurred(pseudonym, column * step - 1 + step / 2, row * step - 1 + step / 2)
+    return Blurred(pseudonym, cell_middle(column), cell_middle(row))
+
+
+def cell_middle(place: int) -> float:
+    """The middle of the 0th, 1st … column or row of the coarse plane, −1 … 1."""
+    return (2 * place + 1 - GRID) / GRID

@@ -9,11 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
 from shared.client.board import Board, Picture
 from shared.client.commands import (
@@ -32,79 +29,14 @@ from shared.client.errand import Errand
 from shared.client.events import Event
 from shared.client.keyring import Keyring
 from shared.client.keystore import DEFAULT_NAME, Keystore
+from shared.client.screen import screen
 from shared.client.viewer import Viewer
 from shared.client.visit import ErrandFailed, Visit
 from shared.client.words import sanctuary_of
 from shared.identifiers import MonotonicNs, SanctuaryId
 from shared.runtime.clock import monotonic_ns, wall_ms
 
-WIDTH, HEIGHT = 51, 19
-"""The plane in signs: odd, so that the axes lie in the middle; wider, because a sign is higher."""
 LOOKS_PER_S = 4
-COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
-
-
-def plane(picture: Picture) -> Text:
-    """Valence to the right, arousal upwards; coarse as a shade, full as a letter above it."""
-    signs = [
-        ["·" if x % 10 == 5 and y % 4 == 1 else " " for x in range(WIDTH)] for y in range(HEIGHT)
-    ]
-    styles = [["dim" for _ in range(WIDTH)] for _ in range(HEIGHT)]
-    for y in range(HEIGHT):
-        signs[y][WIDTH // 2] = "│"
-    signs[HEIGHT // 2] = ["─"] * WIDTH
-    signs[HEIGHT // 2][WIDTH // 2] = "┼"
-    for blurred in picture.coarse:
-        x, y = _place(blurred.valence, blurred.arousal)
-        for dy in (-1, 0, 1):
-            for dx in range(-4, 5):
-                if 0 <= y + dy < HEIGHT and 0 <= x + dx < WIDTH:
-                    signs[y + dy][x + dx], styles[y + dy][x + dx] = "░", "dim"
-    for number, seen in enumerate(picture.full):
-        x, y = _place(seen.valence, seen.arousal)
-        signs[y][x] = seen.name[:1].upper() or "?"
-        styles[y][x] = f"bold {COLOURS[number % len(COLOURS)]}"
-    text = Text(no_wrap=True)
-    for y, row in enumerate(signs):
-        for x, sign in enumerate(row):
-            text.append(sign, styles[y][x])
-        text.append("\n" if y < HEIGHT - 1 else "")
-    return text
-
-
-def _place(valence: float, arousal: float) -> tuple[int, int]:
-    x = round((valence + 1) / 2 * (WIDTH - 1))
-    return x, round((1 - arousal) / 2 * (HEIGHT - 1))
-
-
-def people(picture: Picture) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("who", "tier", "valence", "arousal", "per s", "delay ms", "windows", "skipped"):
-        table.add_column(name, justify="left" if name in {"who", "tier"} else "right")
-    for number, seen in enumerate(picture.full):
-        doubt = f" {seen.doubtful} doubtful" if seen.doubtful else ""
-        table.add_row(
-            Text(seen.name, style=COLOURS[number % len(COLOURS)]),
-            "full, followed" if seen.is_followed else "full",
-            f"{seen.valence:+.2f}",
-            f"{seen.arousal:+.2f}",
-            f"{seen.per_s:.1f}",
-            "" if seen.delay_ms is None else f"{seen.delay_ms:.0f}",
-            Text(f"{seen.verified} verified{doubt}", style="red" if doubt else ""),
-            str(seen.skipped),
-        )
-    for blurred in picture.coarse:
-        where = (f"{blurred.valence:+.1f}", f"{blurred.arousal:+.1f}")
-        table.add_row(Text("~" + blurred.pseudonym.hex()[:6], style="dim"), "coarse", *where)
-    return table
-
-
-def screen(picture: Picture, called: str) -> Group:
-    """All of it. Who is at `aggregate` or withheld is not here, and cannot be."""
-    note = "" if picture.is_close else "  too many to see everybody: only whom you follow"
-    title = Text(f"{called}{note}", style="bold")
-    drawn = Panel(plane(picture), title="arousal ↑  valence →", expand=False)
-    return Group(title, drawn, people(picture), Text(picture.line(), style="dim"))
 
 
 class Watch:
@@ -170,7 +102,10 @@ class Watch:
             return
         with Live(console=console, auto_refresh=False, screen=True) as live:
             while not await self._ends_within(1 / LOOKS_PER_S):
-                live.update(screen(self._picture(), self._called), refresh=True)
+                drawn = screen(
+                    self._picture(), self._called, width=console.width, height=console.height
+                )
+                live.update(drawn, refresh=True)
 
     def _picture(self) -> Picture:
         assert self._visit is not None

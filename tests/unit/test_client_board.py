@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from shared.client.board import SPAN_NS, Board
+from shared.client.board import SPAN_NS, Board, cell_middle
 from shared.client.events import ViewerMessage
 from shared.client.viewer import Viewer, WindowJudged, WindowState
-from shared.client.watch import HEIGHT, WIDTH, plane
 from shared.codec import encode
 from shared.contracts.client import (
     Coarse,
@@ -54,6 +53,17 @@ class Looking:
         self.hear(Snapshot(ROOM, 1, False), shown)
 
 
+def test_the_middle_of_a_cell_is_a_plain_number() -> None:
+    assert [cell_middle(place) for place in range(5)] == [-0.8, -0.4, 0.0, 0.4, 0.8]
+
+
+def test_nothing_arrives_before_it_was_said() -> None:
+    looking = Looking()
+    looking.begin()
+    looking.hear(SampleShown(STRAND, body(0, at_ms=BEGAN_MS + 4)))
+    assert looking.board.picture(looking.ns).delay_ms_max == 0
+
+
 def test_rates_and_delays_are_of_the_last_seconds_alone() -> None:
     looking = Looking()
     looking.begin()
@@ -99,15 +109,3 @@ def test_gaps_skipped_numbers_and_doubtful_windows_are_told() -> None:
     assert (picture.gaps, seen.skipped, seen.doubtful) == (1, 3, 1)
     assert picture.object(ROOM, BEGAN_MS)["connected"] is False
     assert "not connected" in picture.line()
-
-
-def test_the_plane_has_valence_to_the_right_and_arousal_upwards() -> None:
-    looking = Looking()
-    looking.begin()
-    corners = {(-1000, 1000): (0, 0), (1000, -1000): (WIDTH - 1, HEIGHT - 1)}
-    for seq, ((valence, arousal), (x, y)) in enumerate(corners.items()):
-        shown = SampleShown(STRAND, body(seq, at_ms=BEGAN_MS, valence=valence, arousal=arousal))
-        looking.hear(shown)
-        rows = plane(looking.board.picture(looking.ns)).plain.split("\n")
-        assert (len(rows), {len(row) for row in rows}) == (HEIGHT, {WIDTH})
-        assert rows[y][x] == CITIZEN.hex()[0].upper()
