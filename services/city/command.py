@@ -93,5 +93,5 @@ def fail(line: str, *, status: int = 1) -> int:
 
 
 def main() -> int:
-    app(prog_name="synchronia up")
+    app(prog_name="synchronia up", help_option_names=["-h", "--help"])
     return 0

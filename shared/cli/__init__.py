@@ -118,7 +118,8 @@ def run_word(word: str, arguments: list[str]) -> NoReturn:
 
         add_to(target)
     command = target if isinstance(target, typer.Typer) else _alone(target)
-    command(args=arguments, prog_name=f"synchronia {word}")
+    names = ["-h", "--help"]  # of its subcommands too
+    command(args=arguments, prog_name=f"synchronia {word}", help_option_names=names)
     sys.exit(0)
 
 

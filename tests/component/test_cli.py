@@ -44,6 +44,14 @@ def test_every_command_explains_itself_with_an_example(words: list[str]) -> None
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "words", [[], ["up"], ["watch"], ["consent", "grant"], ["fanout"]], ids=" ".join
+)
+def test_a_short_h_asks_for_the_same(words: list[str]) -> None:
+    assert synchronia(*words, "-h").stdout == synchronia(*words, "--help").stdout != ""
+
+
 def test_the_version_is_told() -> None:
     told = synchronia("--version")
     assert (told.returncode, told.stdout) == (0, "synchronia 0.1.0\n")
