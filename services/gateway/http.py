@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from services.gateway.head import LIVE_PATH, WATCH_PATH, HeadRefused
+from services.gateway.head import LIVE_PATH, WATCH_PATH, HeadRefused, tokens
 from services.gateway.page_files import PageFiles
 from services.gateway.signatures import Signatures
 from shared.contracts.sanctuary import ListedRoom
@@ -172,7 +172,15 @@ class Pages:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
-        if path.startswith(WATCH_PATH):  # a GET went elsewhere
+        asks_upgrade = "websocket" in tokens(request.headers.get("Upgrade", ""))
+        if request.method == "GET" and (
+            path.startswith(WATCH_PATH) or (path == LIVE_PATH and asks_upgrade)
+        ):
+            # ahead of another answer, so the door did not see it (RFC 9110, section 15.5.20)
+            response = _refused(HTTPStatus.MISDIRECTED_REQUEST, "misdirected")
+            response.force_close()
+            return response
+        if path.startswith(WATCH_PATH):
             return _refused(HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", Allow="GET")
         if self._signatures.is_ours(path):
             return await self._posted(request)

@@ -158,6 +158,25 @@ async def test_a_kept_connection_goes_on_as_a_socket_or_a_stream(broker: Broker)
         await writer.wait_closed()
 
 
+@on_uvloop
+async def test_behind_an_unanswered_request_there_is_no_stream_and_no_socket(
+    broker: Broker,
+) -> None:
+    await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        livez = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
+        watch = livez.replace(b"/livez", b"/v1/watch/open-stage")
+        for head in (watch, upgrade_head(gateway.address)):
+            reader, writer = await asyncio.open_connection(*gateway.address)
+            writer.write(livez + livez + head + livez)
+            first, second, third = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+            assert [answer[:3] for answer in (first, second, third)] == [b"200", b"200", b"421"]
+            assert b"Connection: close" in third
+            assert third.endswith(b'{"refused": "misdirected"}\n')
+            writer.close()
+            await writer.wait_closed()
+
+
 def test_a_folder_that_is_no_page_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"index\.html is not there"):
         PageFiles(tmp_path)
