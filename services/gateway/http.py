@@ -102,6 +102,13 @@ class _Quiet(RequestHandler):
         super().data_received(data)
         self._is_amid_head = self._is_idle
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # the loop reads the answer
+        """A client that has nothing more to say (`nc -N`) still gets its answer; then it is over."""
+        if self._is_idle:
+            return False
+        self.close()
+        return True
+
     @property
     def _is_idle(self) -> bool:
         """It waits for a request; what came last, if anything, made none."""

@@ -159,6 +159,26 @@ async def test_a_kept_connection_goes_on_as_a_socket_or_a_stream(broker: Broker)
 
 
 @on_uvloop
+async def test_who_has_said_all_gets_an_answer_and_then_the_end(broker: Broker) -> None:
+    async with running_gateway(broker, is_known=False) as gateway:
+        livez = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n"
+        for raw, status in (
+            (livez, [b"200"]),
+            (livez + livez[:9], [b"200"]),
+            (livez[:9], []),
+            (b"", []),
+        ):
+            reader, writer = await asyncio.open_connection(*gateway.address)
+            writer.write(raw)
+            writer.write_eof()
+            answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+            assert [answer[:3] for answer in answers] == status
+            writer.close()
+            await writer.wait_closed()
+        assert not gateway.service._http.connections
+
+
+@on_uvloop
 async def test_behind_an_unanswered_request_there_is_no_stream_and_no_socket(
     broker: Broker,
 ) -> None:
