@@ -417,3 +417,15 @@ test("an approval takes the identity key, and its end the device's", async () =>
     assert.ok(await verifyRecord(signer.publicKey, "consent", CITY, record));
   }
 });
+
+test("what another page has recorded is fetched when it is wanted", async () => {
+  await give(hello(), welcome(), chain);
+  const of = { sanctuary: ROOM, audience: 0, tier: 3, purpose: 0, untilMs: null };
+  assert.equal(session.consent.grant(of), null);
+  session.askChain(T0);
+  assert.deepEqual(names(session.takeMessages()), ["chain?"]);
+  const payload = packGrant({ citizen: CITIZEN, counter: 1, previous: ZERO_HASH, tMs: T0 }, of);
+  const records = [[payload, filled(64, 0)]];
+  await give(["chain", { ref: 0, citizen: CITIZEN, counter: 1, head: await sha256(payload), records }]);
+  assert.equal(session.consent.grant(of).tier, 3);
+});

@@ -24,6 +24,7 @@ export const copy = Object.freeze({
   stillThere:
     "You have not moved for 5 minutes. Still feeling this? In a minute you stop speaking.",
   stopped: "You stopped speaking, because you had not moved for 6 minutes.",
+  withdrawnElsewhere: "You withdrew in another window, so you stopped speaking in this one too.",
   wasHidden: "You stopped speaking while this page was hidden.",
   twoTiers:
     "Someone who sees you in full there can recognise you as a cell here. Speak anyway?",

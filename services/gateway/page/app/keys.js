@@ -71,6 +71,18 @@ class Rows {
     else await this.#with(store, "readwrite", (rows) => rows.put(row, key));
   }
 
+  /** Other fields of a row than these stay as another page has kept them; of no row nothing is made. */
+  async change(store, key, changes) {
+    if (!this.isKept) {
+      const row = this.#memory.get(this.#key(store, key));
+      if (row !== undefined) this.#memory.set(this.#key(store, key), { ...row, ...changes });
+      return;
+    }
+    const rows = this.#database.transaction(store, "readwrite").objectStore(store);
+    const row = await done(rows.get(key));
+    if (row !== undefined) await done(rows.put({ ...row, ...changes }, key));
+  }
+
   async drop(store, key) {
     if (!this.isKept) this.#memory.delete(this.#key(store, key));
     else await this.#with(store, "readwrite", (rows) => rows.delete(key));
@@ -124,19 +136,30 @@ export class Keystore {
    * @param {{seed?: Uint8Array|null}} [options] seed: kept until its words are written down
    */
   async take(keys, { seed = null } = {}) {
-    await this.keep({
+    this.kept = {
       identityKey: keys.identity.privateKey, identity: keys.identity.publicKey,
       deviceKey: keys.device.privateKey, device: keys.device.publicKey,
       nextKeyHash: keys.nextKeyHash, citizen: null, seed, name: "", followed: [], withdrawn: [],
-    });
+    };
+    await this.#write((rows) => rows.put(SELF, SELF, this.kept));
     this.isPersistent = this.#rows.isKept && ((await navigator.storage?.persist?.()) ?? false);
   }
 
   /** @param {Partial<Kept>} changes */
   async keep(changes) {
     this.kept = { ...this.kept, ...changes };
+    await this.#write((rows) => rows.change(SELF, SELF, changes));
+  }
+
+  /** What another page has kept meanwhile; nothing if it has forgotten all. */
+  async refresh() {
+    const row = await this.#rows.get(SELF, SELF);
+    this.kept = { ...this.kept, ...row };
+  }
+
+  async #write(act) {
     try {
-      await this.#rows.put(SELF, SELF, this.kept);
+      await act(this.#rows);
     } catch {
       this.#rows = new Rows(null); // no room, or keys that this browser cannot keep
       this.isPersistent = false;

@@ -237,7 +237,9 @@ class Page {
       addEventListener(type, () => this.#visit?.speaking.touch(), { passive: true });
     }
     document.addEventListener("visibilitychange", () => {
-      this.#visit?.speaking.seen(document.visibilityState === "visible");
+      const isVisible = document.visibilityState === "visible";
+      this.#visit?.speaking.seen(isVisible);
+      if (isVisible) this.#visit?.consentAgain();
     });
     const foot = document.querySelector("footer");
     new ResizeObserver(() => {

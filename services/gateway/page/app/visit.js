@@ -17,6 +17,7 @@ import { Ends } from "./ends.js";
 import { Link, secondsOf } from "./link.js";
 import { capital, isRecognisable, mirrors, TIER_WORDS, whom } from "./mirrors.js";
 import { Notices } from "./notices.js";
+import { OtherPages } from "./other_pages.js";
 import { Says } from "./says.js";
 import { Speaking } from "./speaking.js";
 import { clock, clockSeconds } from "./times.js";
@@ -57,6 +58,7 @@ export class Visit {
   #onChange;
   #falseOnes = new Set();
   #ends = new Ends();
+  #pages = new OtherPages((told) => this.#toldByAnother(told));
 
   /**
    * @param {import("./keys.js").Keystore} store with keys in it
@@ -67,7 +69,7 @@ export class Visit {
     this.#onChange = onChange;
     this.speaking = new Speaking({
       say: (feeling) => this.#connection.feel(this.sanctuary, feeling),
-      onStop: (why) => this.#stopped(why),
+      onStop: (why) => this.#stopped(why === "hidden" ? copy.wasHidden : copy.stopped, ["speak"]),
     });
     this.#connection = new Connection({
       url: liveUrl(), keys: store.keys, citizen: store.kept.citizen,
@@ -120,6 +122,7 @@ export class Visit {
 
   close() {
     this.speaking.end();
+    this.#pages.close();
     this.#connection.close();
   }
 
@@ -203,10 +206,9 @@ export class Visit {
     if (this.sanctuary !== null) this.#connection.hush(this.sanctuary);
   }
 
-  #stopped(why) {
+  #stopped(text, actions) {
     this.#hush();
-    const text = why === "hidden" ? copy.wasHidden : copy.stopped;
-    this.notices.put("stopped", text, { actions: ["speak"] });
+    this.notices.put("stopped", text, { actions });
     this.says.say("speaking", text);
     this.#onChange("all");
   }
@@ -254,8 +256,26 @@ export class Visit {
     if (isAll && this.isWithdrawn) return;
     this.speaking.end();
     const asked = this.allowing.withdraw({ isAll });
+    const sanctuary = isAll ? null : hex(this.sanctuary);
+    this.#pages.tell({ citizen: this.citizen, what: "withdrawing", sanctuary });
     if (this.sanctuary !== null) this.#connection.hush(this.sanctuary);
     await asked;
+  }
+
+  /** What another page or device has recorded meanwhile counts here too. */
+  consentAgain() {
+    this.#connection.consentAgain();
+  }
+
+  async #toldByAnother({ citizen, what, sanctuary }) {
+    if (citizen !== this.citizen) return;
+    if (what === "withdrawing") {
+      const isHere = sanctuary === null || (this.sanctuary !== null && sanctuary === hex(this.sanctuary));
+      if (isHere && this.isSpeaking) this.#stopped(copy.withdrawnElsewhere, []);
+    } else {
+      await this.#store.refresh();
+      this.consentAgain();
+    }
   }
 
   // ── what happens ──────────────────────────────────────────────────────────────────────────────
@@ -331,6 +351,7 @@ export class Visit {
     },
     recorded: (event, nowMs) => {
       this.desk.recorded(event, nowMs);
+      this.#pages.tell({ citizen: this.citizen, what: "recorded" });
       this.notices.drop("recorded late");
       if (event.kind === "grant") this.says.say("consent", this.#seenBy());
     },

@@ -1,7 +1,4 @@
-/**
- * The shell: a WebSocket, timers, randomness and the clock around the pure parts. In a page, and in Node
- * where `WebSocket` is global or passed in.
- */
+/** The shell around the pure parts: a WebSocket, timers, randomness, the clock. In a page, or in Node. */
 
 import { hex } from "./bytes.js";
 import { comeBackAfterMs } from "./closes.js";
@@ -48,7 +45,7 @@ export class Connection {
    * @param {Uint8Array|null} [of.citizen] 16 bytes, as an earlier `enrolled` told
    * @param {Uint8Array|null} [of.watch] a public stage to watch without an identity
    * @param {(event: {type: string} & Record<string, any>) => void} of.onEvent called in order
-   * @param {typeof WebSocket} [of.WebSocket]
+   * @param {typeof WebSocket} [of.WebSocket] where none is global
    */
   constructor({ url, keys, citizen = null, watch = null, onEvent, WebSocket = globalThis.WebSocket }) {
     this.#url = watch === null ? url : `${url}?watch=${hex(watch)}`;
@@ -287,6 +284,11 @@ export class Connection {
   /** Everything, unless it is said what. @param {{sanctuary?: Uint8Array|null, audience?: number|null, purpose?: number|null}} [of] */
   withdraw({ sanctuary = null, audience = null, purpose = null } = {}) {
     return this.#consent("withdrawal", { sanctuary, audience, purpose });
+  }
+
+  /** Fetch what is recorded by now, by whatever page or device; event: `chain`. */
+  consentAgain() {
+    return this.#do((session) => session.isSettled && session.askChain(Date.now()), null);
   }
 
   #consent(kind, of) {

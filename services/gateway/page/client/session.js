@@ -157,13 +157,13 @@ export class Session {
     recorded: async (message, nowMs) => {
       const { known, pending } = await this.consent.recorded(message);
       for (const { counter, kind, of } of pending) this.tell("recorded", { counter, kind, of });
-      if (!known) this.#askChain(nowMs);
+      if (!known) this.askChain(nowMs);
     },
     chain: async (message, nowMs, before) => {
       this.#chainDue = null;
       if (before !== null) {
         const hasJoined = await this.consent.loadOlder(message);
-        if (hasJoined && this.consent.before !== null) this.#askChain(nowMs, this.consent.before);
+        if (hasJoined && this.consent.before !== null) this.askChain(nowMs, this.consent.before);
         if (this.consent.isWhole) this.tell("chain", { counter: this.consent.counter });
         return;
       }
@@ -174,7 +174,7 @@ export class Session {
       }
       this.tell("chain", { counter: message.counter });
       this.#sendConsent(nowMs); // which waits for the head alone
-      if (this.consent.before !== null) this.#askChain(nowMs, this.consent.before);
+      if (this.consent.before !== null) this.askChain(nowMs, this.consent.before);
     },
     refused: (message, nowMs) => this.#refused(message, nowMs),
     time: ({ clientMs, nowMs: cityMs }, nowMs) => {
@@ -207,7 +207,7 @@ export class Session {
     this.consent.belongsTo({ city: this.hello.city, citizen: this.citizen });
     this.consent.reconnected();
     this.#sendConsent(nowMs); // first of all: a withdrawal may be among it
-    this.#askChain(nowMs);
+    this.askChain(nowMs);
     await this.voices.settle(nowMs);
   }
 
@@ -216,7 +216,7 @@ export class Session {
     if (consent !== null) {
       const { kind, of, counter } = consent.pending;
       if (consent.isLost) this.tell("consent refused", { kind, of, counter, reason });
-      if (consent.askChain) this.#askChain(nowMs);
+      if (consent.askChain) this.askChain(nowMs);
       return;
     }
     const asked = this.#asked.get(ref);
@@ -240,7 +240,7 @@ export class Session {
   // ── consent ───────────────────────────────────────────────────────────────────────────────────
 
   /** Ask for the chain's newest records, or those before a counter; again until there is an answer. */
-  #askChain(nowMs, before = null) {
+  askChain(nowMs, before = null) {
     this.#chainDue = { before, atMs: nowMs + ANSWER_MS_MAX };
     this.say(say.askChain(this.ask("chain", before), this.citizen, before));
   }
@@ -275,7 +275,7 @@ export class Session {
     await this.voices.tick(nowMs);
     this.#sendConsent(nowMs);
     if (this.#enrolAgainMs !== null && this.#enrolAgainMs <= nowMs) await this.#enrol(nowMs);
-    if (this.#chainDue !== null && this.#chainDue.atMs <= nowMs) this.#askChain(nowMs, this.#chainDue.before);
+    if (this.#chainDue !== null && this.#chainDue.atMs <= nowMs) this.askChain(nowMs, this.#chainDue.before);
     if (this.#timeAskedMs !== null && nowMs - this.#timeAskedMs >= SILENCE_MS_MAX) {
       this.#timeAskedMs = null;
       this.tell("silent");
