@@ -5,8 +5,10 @@ The page is tests/browser/plane/bench.html; no city is needed.
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
+import itertools
 import statistics
 import threading
 from collections.abc import Callable, Iterator
@@ -205,6 +207,122 @@ def test_a_false_seal_is_drawn_in_the_colour_of_stop(bench: Open) -> None:
     page.evaluate("bench.judge(bench.people[0], 'false'), bench.plane.refresh()")
     frames(page, 2)
     assert page.evaluate(stop, around(page, 0)) > 60
+
+
+def put(page: Page, person: int, valence: int, arousal: int) -> None:
+    """Somebody's next sample; until the mark stands there."""
+    page.evaluate(
+        """([i, valence, arousal]) => {
+            const person = bench.people[i];
+            Object.assign(person, { valence, arousal });
+            bench.step(person, i, bench.pageNowMs(), { stride: 0 });
+            bench.plane.refresh();
+        }""",
+        [person, valence, arousal],
+    )
+    page.wait_for_function(
+        """([i, valence, arousal]) => {
+            const mark = bench.crowd.marks.get(bench.people[i].citizen);
+            return mark.shownValence === valence && mark.shownArousal === arousal;
+        }""",
+        arg=[person, valence, arousal],
+    )
+    frames(page, 3)
+
+
+@pytest.mark.parametrize("own_word", ["you", "you, unseen"])
+def test_ones_own_word_gives_way_to_others_and_to_the_axis(bench: Open, own_word: str) -> None:
+    page = bench("people=2&tiles=0", reduced_motion="reduce")
+    own = {"acknowledged": None, "isSeen": own_word == "you"}
+    page.evaluate(
+        "(own) => { bench.pad.feeling = { valence: 0, arousal: 0 }; bench.plane.you = own; }", own
+    )
+    put(page, 0, -900, -900)
+    put(page, 1, -900, 900)
+    word = ink(page, "you")
+    for person, valence in [(0, 170), (1, -170)]:  # where the word is, and where it goes then
+        put(page, person, valence, 0)
+        assert ink(page, "you", around(page, person, 17)) == 0
+        assert abs(ink(page, "you") - word) < word / 20, "it stands elsewhere"
+    page.evaluate("bench.pad.feeling = { valence: 830, arousal: 0 }")
+    frames(page, 2)
+    width = page.evaluate("bench.plane.size.width")
+    assert ink(page, "you", (width - 29, width / 2 - 40, 29, 80)) == 0, (
+        "`pleasant` is written there"
+    )
+
+
+GREY = """async ([picture, box]) => {
+    const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+    const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+    const canvas = new OffscreenCanvas(box.width, box.height);
+    const context = canvas.getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const { data } = context.getImageData(0, 0, box.width, box.height);
+    const shades = [];
+    for (let i = 0; i < data.length; i += 4) {
+        const [red, green, blue] = data.slice(i, i + 3);
+        if (red !== green || green !== blue) throw new Error("there is colour in it");
+        shades.push(data[i]);
+    }
+    return shades;
+}"""
+REACH = 21
+"""Half of the side of what is compared: a mark with its rim or ring, and no word."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_without_colour_full_false_coarse_and_you_are_told_apart(bench: Open, scheme: str) -> None:
+    """Of one person at one place, so that nothing but the kind differs. The field is yet to come."""
+    page = bench("people=1&tiles=0", color_scheme=scheme, reduced_motion="reduce")
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setEmulatedVisionDeficiency", {"type": "achromatopsia"})
+    page.evaluate("bench.pad.feeling = null")
+    put(page, 0, -400, 400)
+    left, top, _, _ = around(page, 0, REACH)
+    figure = page.locator("figure").bounding_box()
+    assert figure is not None
+
+    def form(left: float, top: float) -> set[int]:
+        """Which pixels are not the plane's own, in a picture without colours."""
+        frames(page, 3)
+        x, y, side = round(figure["x"] + left), round(figure["y"] + top), 2 * REACH
+        box = {"x": x, "y": y, "width": side, "height": side}
+        picture = base64.b64encode(page.screenshot(clip=box)).decode()  # type: ignore[arg-type]
+        shades = page.evaluate(GREY, [picture, box])
+        plane = shades[0]  # a corner, outside of every mark
+        return {at for at, shade in enumerate(shades) if abs(shade - plane) > 60}
+
+    forms = {"full": form(left, top)}
+    page.evaluate("bench.judge(bench.people[0], 'false'), bench.plane.refresh()")
+    forms["false"] = form(left, top)
+    page.evaluate(
+        """() => {
+            const { citizen } = bench.people[0];
+            bench.crowd.see({ type: "struck", citizen, pseudonym: null }, bench.pageNowMs());
+            bench.plane.refresh();
+            bench.pad.feeling = { valence: -400, arousal: 400 };
+            bench.plane.you = { citizen, acknowledged: null, isSeen: true };
+        }"""
+    )
+    forms["you"] = form(left, top)
+    page.evaluate("bench.plane.you = { isSeen: false }")
+    forms["you, unseen"] = form(left, top)
+    page.evaluate(
+        """() => {
+            bench.pad.feeling = null;
+            bench.crowd.see({ type: "coarse", pseudonym: "00", cell: 16 }, bench.pageNowMs());
+            bench.plane.refresh();
+        }"""
+    )
+    page.wait_for_function("[...bench.crowd.tiles].length === 1")  # seated when it is drawn
+    side = page.evaluate("bench.plane.size.width") - 60
+    seat = 30 + side / 5 + 6 + 5, 30 + side / 5 * 2 - 6 - 5  # column 1, row 3 from below
+    forms["coarse"] = form(seat[0] - REACH, seat[1] - REACH)
+    assert all(len(pixels) > 60 for pixels in forms.values()), "all of them are seen"
+    for (one, these), (other, those) in itertools.combinations(forms.items(), 2):
+        share = len(these ^ those) / len(these | those)
+        assert share > 0.3, f"{one} and {other} differ by {share:.2f} of what is drawn of both"
 
 
 def test_keys_on_a_slider_say_what_they_promise(bench: Open) -> None:

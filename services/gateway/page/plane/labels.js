@@ -29,12 +29,20 @@ export class Taken {
     return true;
   }
 
+  /** As much is taken as there. @param {Taken} other */
+  copy(other) {
+    this.#edges.set(other.#edges);
+    this.#count = other.#count;
+  }
+
   claim(left, top, width, height) {
     if (this.#count === RECTANGLES_MAX) return; // past that names may touch; nothing else is lost
     this.#edges.set([left, top, left + width, top + height], 4 * this.#count);
     this.#count += 1;
   }
 }
+
+export const NOTHING_TAKEN = new Taken();
 
 /** Right, left, above, below: [towards x, towards y]. */
 const SIDES = [[1, 0], [-1, 0], [0, -1], [0, 1]];

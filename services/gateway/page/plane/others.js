@@ -1,7 +1,7 @@
 /** Everybody but oneself: tiles on their seats, marks with trail, rim and name. */
 
 import { PAD_PX, xOf, yOf } from "./feeling.js";
-import { chooseNamed, MANY, placeLabel, Taken } from "./labels.js";
+import { chooseNamed, MANY, NOTHING_TAKEN, placeLabel, Taken } from "./labels.js";
 import { fontOf, writeOver } from "./lettering.js";
 import { drawTiles, seatAt, SEAT_PX, seatsOf, TILE_PX } from "./seats.js";
 import { flower } from "./shapes.js";
@@ -17,7 +17,6 @@ const MANY_SCALE = 0.64;
 const RIM = 1.36;
 const TRAIL_POINTS_MANY = 14;
 const TICK_PX = 5;
-const NOTHING_TAKEN = new Taken();
 
 /** How wide a mark is drawn. @param {import("./feeling.js").Size} size */
 export function radiusOf({ width }, people) {
@@ -33,11 +32,15 @@ export function radiusOf({ width }, people) {
  * @property {boolean} isStill reduced motion: no trails, no fades
  * @property {Set<string>} followed
  * @property {string|null} focused
- * @property {{left: number, top: number, width: number, height: number}|null} you one's own mark
+ * @property {(taken: Taken) => {left: number, top: number, width: number, height: number}[]} coverOfYou
+ *   of one's own mark and its word, given where everybody else is
  */
 
 export class Others {
-  #taken = new Taken();
+  /** What marks, tiles and the axis words cover. */
+  taken = new Taken();
+  /** And oneself, and the names that are written so far. */
+  #covered = new Taken();
   /** @type {Set<string>} who has a name on the plane */
   #named = new Set();
   /** @type {Map<string, number>} on which side of its mark a name is */
@@ -64,29 +67,32 @@ export class Others {
       const points = marks.length > MANY ? TRAIL_POINTS_MANY : undefined;
       for (const mark of marks) drawTrail(context, scene, mark, points);
     }
-    this.#taken.clear();
+    this.taken.clear();
     for (const mark of marks) {
       const reach = radius * RIM;
       const [x, y] = [xOf(mark.shownValence, size), yOf(mark.shownArousal, size)];
-      this.#taken.claim(x - reach, y - reach, 2 * reach, 2 * reach);
+      this.taken.claim(x - reach, y - reach, 2 * reach, 2 * reach);
       drawMark(context, scene, mark, { x, y, radius, isHollow: isHollow || mark.isHeld });
     }
     this.#claimRest(scene);
+    this.#covered.copy(this.taken);
+    for (const { left, top, width, height } of scene.coverOfYou(this.taken)) {
+      this.#covered.claim(left, top, width, height);
+    }
     this.#drawNames(context, scene, marks, radius);
     context.globalAlpha = 1;
   }
 
-  /** Oneself, the axis words and the tiles: no name covers them. */
-  #claimRest({ you, crowd, size: { width, height }, size }) {
-    if (you !== null) this.#taken.claim(you.left, you.top, you.width, you.height);
-    for (const top of [0, height - PAD_PX]) this.#taken.claim(width / 2 - 24, top, 48, PAD_PX);
-    for (const left of [0, width - PAD_PX]) this.#taken.claim(left, height / 2 - 40, PAD_PX, 80);
+  /** The axis words and the tiles: no name covers them, nor one's own. */
+  #claimRest({ crowd, size: { width, height }, size }) {
+    for (const top of [0, height - PAD_PX]) this.taken.claim(width / 2 - 24, top, 48, PAD_PX);
+    for (const left of [0, width - PAD_PX]) this.taken.claim(left, height / 2 - 40, PAD_PX, 80);
     const seats = seatsOf(size);
     crowd.tiles.counts.forEach((count, cell) => {
       if (count === 0) return;
       const [x, y] = seatAt(cell, 0, size);
       const tiles = SEAT_PX * Math.min(count, seats);
-      this.#taken.claim(x - TILE_PX / 2, y - TILE_PX / 2, tiles, TILE_PX);
+      this.taken.claim(x - TILE_PX / 2, y - TILE_PX / 2, tiles, TILE_PX);
     });
   }
 
@@ -111,11 +117,11 @@ export class Others {
       const [x, y] = [xOf(mark.shownValence, size), yOf(mark.shownArousal, size)];
       const box = { width: this.#widthOf(context, text), height: tokens.textPx * 1.35 };
       const at = { x, y, reach: radius * RIM };
-      const place = placeLabel(this.#taken, at, box, size, this.#sides.get(mark.citizen))
+      const place = placeLabel(this.#covered, at, box, size, this.#sides.get(mark.citizen))
         ?? (mark.isFalse ? placeLabel(NOTHING_TAKEN, at, box, size) : null);
       if (place === null) continue;
       this.#sides.set(mark.citizen, place.side);
-      this.#taken.claim(place.left, place.top, box.width, box.height);
+      this.#covered.claim(place.left, place.top, box.width, box.height);
       context.globalAlpha = isStill ? 1 : mark.opacity(nowMs);
       writeOver(context, tokens, text, place.left, place.top + box.height / 2,
         mark.isFalse ? tokens.stop : tokens.ink);

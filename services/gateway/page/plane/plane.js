@@ -7,7 +7,7 @@ import { Change, STILL_STEP_MS } from "./crowd.js";
 import { drawGround } from "./ground.js";
 import { Others } from "./others.js";
 import { readTokens } from "./tokens.js";
-import { coverOf, NOBODY, You } from "./you.js";
+import { NOBODY, You } from "./you.js";
 
 /** More pixels than this a CSS pixel cost time and show nothing. */
 const RATIO_MAX = 2;
@@ -170,7 +170,8 @@ export class Plane {
     if (this.#dirty.ground) drawGround(this.#cleared("ground"), this.#size, this.tokens);
     if (this.#dirty.others) this.#drawOthers(nowMs, isStill);
     if (this.#dirty.you) {
-      this.#you.draw(this.#cleared("you"), { ...this.#scene(nowMs, isStill), own: this.#own });
+      const { taken } = this.#others;
+      this.#you.draw(this.#cleared("you"), { ...this.#scene(nowMs, isStill), own: this.#own, taken });
     }
     this.#dirty.ground = this.#dirty.you = false;
     if (this.#dirty.others) this.#mark("others");
@@ -178,11 +179,13 @@ export class Plane {
 
   #drawOthers(nowMs, isStill) {
     const { isMoving, wakeMs } = this.#crowd.advance(nowMs, { isStill });
-    const you = coverOf(this.#own, this.#size, this.tokens);
+    const scene = this.#scene(nowMs, isStill);
+    const { side } = this.#you;
     this.#others.draw(this.#cleared("others"), {
-      ...this.#scene(nowMs, isStill),
-      crowd: this.#crowd, followed: this.#followed, focused: this.#focused, you,
+      ...scene, crowd: this.#crowd, followed: this.#followed, focused: this.#focused,
+      coverOfYou: (taken) => this.#you.cover(this.#contexts.you, { ...scene, own: this.#own, taken }),
     });
+    if (this.#you.side !== side) this.#dirty.you = true; // somebody came where one's word was
     this.#drawnMs = nowMs;
     this.#dirty.others = isMoving;
     clearTimeout(this.#timer);

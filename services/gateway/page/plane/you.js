@@ -1,6 +1,7 @@
 /** One's own mark: it follows the hand; a thin circle is where the city last said it has one. */
 
 import { xOf, yOf } from "./feeling.js";
+import { NOTHING_TAKEN, placeLabel } from "./labels.js";
 import { fontOf, writeOver } from "./lettering.js";
 import { flower } from "./shapes.js";
 import { shade } from "./tokens.js";
@@ -9,7 +10,8 @@ import { Trail } from "./trail.js";
 const WHOLE_TURN = 2 * Math.PI;
 const RADIUS_PX = 14;
 const RING_PX = 20;
-const WORD_GAP_PX = 8;
+const WORD_GAP_PX = 4;
+const WORD = Object.freeze({ weight: 600, scale: 1.08 });
 const ACKNOWLEDGED_PX = 9;
 /** Closer than this the thread would be a smudge. */
 const THREAD_PX_MIN = 2;
@@ -31,6 +33,8 @@ export const NOBODY = Object.freeze({
 
 export class You {
   #trail = new Trail();
+  /** On which side of the mark its word is: right, left, above, below. */
+  side = 0;
 
   /** Where the hand went; finer than what is sent. */
   trace({ valence, arousal }, nowMs) {
@@ -44,9 +48,9 @@ export class You {
   /**
    * @param {CanvasRenderingContext2D} context cleared, in CSS pixels
    * @param {{own: Own, size: import("./feeling.js").Size, tokens: import("./tokens.js").Tokens,
-   *          nowMs: number, isStill: boolean}} scene
+   *          nowMs: number, isStill: boolean, taken: import("./labels.js").Taken}} scene taken: by all others
    */
-  draw(context, { own, size, tokens, nowMs, isStill }) {
+  draw(context, { own, size, tokens, nowMs, isStill, taken }) {
     if (own.feeling === null) {
       if (own.hasFocus) drawFrame(context, size, tokens);
       return;
@@ -67,7 +71,38 @@ export class You {
     drawForm(context, own, tokens, x, y);
     context.setLineDash([]);
     if (own.hasFocus) drawFocus(context, tokens, x, y);
-    drawWord(context, own, size, tokens, colour);
+    const word = this.#placeWord(context, { own, size, tokens, taken });
+    writeOver(context, tokens, wordOf(own), word.left, word.top + word.height / 2, colour);
+  }
+
+  /**
+   * What one's own mark and its word cover, so that no name is put there. The word goes where nobody is,
+   * if there is such a place beside the mark.
+   * @param {CanvasRenderingContext2D} context to measure with
+   * @param {{own: Own, size: import("./feeling.js").Size, tokens: import("./tokens.js").Tokens,
+   *          taken: import("./labels.js").Taken}} scene
+   * @returns {{left: number, top: number, width: number, height: number}[]}
+   */
+  cover(context, { own, size, tokens, taken }) {
+    if (own.feeling === null) return [];
+    const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
+    const ring = { left: x - RING_PX, top: y - RING_PX, width: 2 * RING_PX, height: 2 * RING_PX };
+    return [ring, this.#placeWord(context, { own, size, tokens, taken })];
+  }
+
+  #placeWord(context, { own, size, tokens, taken }) {
+    const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
+    context.font = fontOf(tokens, WORD);
+    context.textBaseline = "middle";
+    context.textAlign = "left";
+    context.lineJoin = "round";
+    const box = { width: context.measureText(wordOf(own)).width, height: tokens.textPx * WORD.scale * 1.35 };
+    const at = { x, y, reach: RING_PX + WORD_GAP_PX };
+    const place = placeLabel(taken, at, box, size, this.side)
+      ?? placeLabel(NOTHING_TAKEN, at, box, size, this.side)
+      ?? { left: (size.width - box.width) / 2, top: y - box.height / 2, side: 0 }; // huge type
+    this.side = place.side;
+    return { ...place, ...box };
   }
 
   #drawTrail(context, size, tokens, nowMs) {
@@ -143,36 +178,3 @@ function drawFrame(context, { width, height }, tokens) {
 }
 
 const wordOf = ({ isSeen }) => (isSeen ? "you" : "you, unseen");
-
-/** Right of the mark, unless it would leave the plane there. */
-function wordLeft(x, width, size) {
-  const right = x + RING_PX + WORD_GAP_PX;
-  return right + width < size.width - 4 ? right : x - RING_PX - WORD_GAP_PX - width;
-}
-
-/**
- * What one's own mark and its word cover, so that no name is put there.
- * @param {Own} own
- * @param {import("./feeling.js").Size} size
- * @param {import("./tokens.js").Tokens} tokens
- * @returns {{left: number, top: number, width: number, height: number}|null}
- */
-export function coverOf(own, size, tokens) {
-  if (own.feeling === null) return null;
-  const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
-  const word = wordOf(own).length * tokens.textPx * 0.65; // wide enough in every system's font
-  const left = Math.min(x - RING_PX, wordLeft(x, word, size));
-  const width = 2 * RING_PX + WORD_GAP_PX + word;
-  return { left, top: y - RING_PX, width, height: 2 * RING_PX };
-}
-
-function drawWord(context, own, size, tokens, colour) {
-  const [x, y] = [xOf(own.feeling.valence, size), yOf(own.feeling.arousal, size)];
-  const text = wordOf(own);
-  context.font = fontOf(tokens, { weight: 600, scale: 1.08 });
-  context.textBaseline = "middle";
-  context.textAlign = "left";
-  context.lineJoin = "round";
-  const { width } = context.measureText(text);
-  writeOver(context, tokens, text, wordLeft(x, width, size), y, colour);
-}
