@@ -22,7 +22,7 @@ from tests.browser.steps import (
     withdraw,
 )
 from tests.support.city import RunningCity
-from tests.support.visitor import PHONE, Visit
+from tests.support.visitor import PHONE, WIDE, Visit
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -194,3 +194,20 @@ def test_who_is_excepted_sees_nobody_and_others_see_on(
     touch(here, -0.5, -0.5)
     expect(person(elsewhere, "Zoë")).to_contain_text("unpleasant, calm")
     expect(person(there, "Zoë")).to_have_count(0)
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE])
+def test_what_one_agrees_to_is_in_sight_when_it_is_asked(
+    quiet_city: RunningCity, visit: Visit, size: tuple[int, int]
+) -> None:
+    page = enter(visit(quiet_city.url, size=size))
+    mirror(page, "This room").click()
+    section = page.get_by_role("dialog", name="Who sees me").get_by_role("region", name="This room")
+    section.get_by_role("button", name="a cell").click()
+    expect(section.get_by_role("button", name=re.compile("^Let this room"))).to_be_in_viewport(
+        ratio=1
+    )
+    expect(section.get_by_text("This room sees you as one of 25 cells")).to_be_in_viewport(ratio=1)
+    for who in MIRRORS:
+        expect(mirror(page, who)).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Escape")

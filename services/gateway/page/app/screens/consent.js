@@ -105,6 +105,7 @@ export class ConsentPanel {
       this.#visit.allowing.allow({ audience: mirror.audience, ...wanted, isNarrowing: true });
     } else this.#draft = { audience: mirror.audience, tier, end: ends(nowMs)[0].key };
     this.#redraw();
+    byId("sheet-body").querySelector(".ask")?.scrollIntoView({ block: "nearest" });
   }
 
   /** What widening means, to be read, with its end; then the press. */
