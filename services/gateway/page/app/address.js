@@ -12,7 +12,7 @@ const ID = /^[0-9a-f]{32}$/;
  */
 export function readAddress(search) {
   const asked = new URLSearchParams(search);
-  return { watch: asked.get("watch"), room: asked.get("room") };
+  return { watch: asked.get("watch") || null, room: asked.get("room") || null };
 }
 
 /** Whether this browser can find it: slugs are hashed, ids are not. @param {string} name */

@@ -23,8 +23,8 @@ export function drawArrival({ can, onMake, onWords, onWatch }) {
     why === undefined ? enter : make("p", null, why),
     watch,
     why === undefined ? restoring(onWords) : null,
-    make("p", { className: "small" },
-      "No name, no address, no password. Your keys are made here and stay in this browser."),
+    why === undefined ? make("p", { className: "small" },
+      "No name, no address, no password. Your keys are made here and stay in this browser.") : null,
   ].filter((part) => part !== null));
 }
 
