@@ -38,6 +38,8 @@ class Ask(NamedTuple):
     subject: str
     event: msgspec.Struct
     answer: type[msgspec.Struct]
+    within_s: float = 1.0
+    """An answer that comes later is not heard any more."""
 
 
 class Reply(NamedTuple):
@@ -64,6 +66,11 @@ def back(gateway: str) -> str:
 
 def ask(service: str, slot: int = 0) -> str:
     return f"ask.{service}.{slot}"
+
+
+def posted(gateway: str) -> str:
+    """Windows that were posted at another gateway of the city."""
+    return f"ask.{GATEWAY}.{gateway}"
 
 
 def member(slot: int) -> str:
@@ -106,6 +113,7 @@ TABLE: tuple[Row, ...] = (
     Row("ask.registry.*", (GATEWAY, INGEST, FANOUT, SANCTUARY), "ask.registry.*", (REGISTRY,)),
     Row("ask.ingest.*", (GATEWAY, FANOUT), "ask.ingest.*", (INGEST,)),
     Row("ask.fanout.*", (GATEWAY,), "ask.fanout.*", (FANOUT,)),
+    Row("ask.gateway.*", (GATEWAY,), "ask.gateway.{self}", (GATEWAY,)),
     Row("member.*", (SANCTUARY,), "member.*", (INGEST, FANOUT)),
     Row(
         "control.{self}",

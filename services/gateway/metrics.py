@@ -70,6 +70,7 @@ class GatewayMetrics(Collector):
             ("fences", "Times that viewers were cut off to be sure.", core.fences),
             ("gaps", "Viewers told `gap`.", core.gaps),
             ("windows_posted", "Windows taken from devices that post.", core.posts.taken),
+            ("posts_passed_on", "Posts of other gateways' sessions.", core.siblings.passed_on),
             ("cuts", "Viewers cut off with struck bytes in their transport.", core.cuts),
             ("faults", "Frames at which our own code failed.", sweeps.faults),
         ):

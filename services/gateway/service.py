@@ -39,10 +39,13 @@ from shared.contracts import (
     FanoutControl,
     FollowAnswered,
     GatewayControl,
+    PostAnswered,
+    PostAsk,
     RecordAnswered,
     RegistryControl,
     SanctuaryControl,
     SeatAnswered,
+    ToSpeak,
 )
 from shared.contracts.refusals import CloseCode
 from shared.identifiers import SanctuaryId, SessionId
@@ -102,13 +105,18 @@ class Service:
         control = GatewayControl | FanoutControl | SanctuaryControl | RegistryControl
         await runtime.bus.subscribe(subjects.edge(core.gateway), EdgeBatch, self._receive)
         await runtime.bus.subscribe(subjects.back(core.gateway), back, self._receive)
+        await runtime.bus.subscribe(subjects.posted(core.gateway), PostAsk, self._post_for)
         await runtime.control.subscribe(subjects.control("*"), control, self._receive)
         self._carry_out(core.start(monotonic_ns(), wall_ms()))
         runtime.every("gateway", core.next_deadline, self._tick)
         door_wheel = runtime.every("door", self._door.next_deadline, self._door.tick)
         self._door.changed = door_wheel.nudge
         self._server = await self._loop.create_server(
-            self._door.entrance, self._settings.host, self._settings.port, backlog=BACKLOG
+            self._door.entrance,
+            self._settings.host,
+            self._settings.port,
+            backlog=BACKLOG,
+            reuse_port=self._settings.shares_port,
         )
         self.address = self._server.sockets[0].getsockname()[:2]
         runtime.log.info("listening", host=self.address[0], port=self.address[1])
@@ -203,6 +211,21 @@ class Service:
         number, answer = self._new_request()
         self._did(self.core.post(number, body, monotonic_ns(), wall_ms()))
         return answer
+
+    def _post_for(self, _: str, event: PostAsk, reply: str | None) -> None:
+        """A post that another gateway has passed on."""
+        if reply is None:
+            return
+        number, answer = self._new_request()
+
+        def tell(done: asyncio.Future[Answer]) -> None:
+            told = done.result()
+            assert not isinstance(told, ToSpeak), "nobody asked what to sign"
+            self._runtime.bus.publish(reply, PostAnswered(told))
+
+        answer.add_done_callback(tell)
+        now_ns = monotonic_ns()
+        self._did(self.core.post(number, event.body, now_ns, wall_ms(), is_passed_on=True))
 
     def _new_request(self) -> tuple[int, asyncio.Future[Answer]]:
         """The core answers each within seconds, whatever becomes of the one who asked."""

@@ -12,6 +12,9 @@ class GatewaySettings:
     host: str = "127.0.0.1"
     port: int = 8080
     """0: any free one."""
+    shares_port: bool = False
+    """Other gateways of this machine listen on the same port, and the kernel deals the connections out
+    (SO_REUSEPORT)."""
     origins_allowed: tuple[str, ...] = ()
     """Origins (`https://example.org`) that may open sockets beside the own host's."""
     public_origin: str = ""
@@ -79,3 +82,5 @@ class GatewaySettings:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} must be {least}…{most}, not {value}")
+        if self.shares_port and not self.port:
+            raise ValueError("shares_port needs a port: any free one is nobody else's")

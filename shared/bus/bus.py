@@ -285,7 +285,7 @@ class Bus:
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────
 
-    def ask(self, ask: Ask, on_answer: OnAnswer, *, timeout_s: float = 1.0) -> None:
+    def ask(self, ask: Ask, on_answer: OnAnswer) -> None:
         """Send `ask` with a reply subject of the own inbox; `on_answer(ask, event)` when it is
         answered (for each part of an answer that comes in several), nothing when it is not: the core
         repeats it by its own timer.
@@ -308,7 +308,7 @@ class Bus:
 
         token = self._expect(answered)
         self.send(ask.subject, self._inbox + token, encode(ask.event))
-        asyncio.get_running_loop().call_later(timeout_s, self._give_up, token)
+        asyncio.get_running_loop().call_later(ask.within_s, self._give_up, token)
 
     async def request(
         self, subject: str, event: msgspec.Struct, answer_kind: Any, *, timeout_s: float

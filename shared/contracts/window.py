@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from shared.contracts.client import Body
+from shared.contracts.client import Body, Refused
 from shared.contracts.records import Signed
 from shared.contracts.sample import WINDOW_SAMPLES_MAX
 from shared.identifiers import U32, U53, Bytes16, Bytes32, Word
@@ -97,3 +97,20 @@ class ChallengeTold(msgspec.Struct, frozen=True, array_like=True, tag="challenge
     sanctuary: Bytes16
     challenge: Bytes16
     policy: bytes | None
+
+
+class PostAsk(msgspec.Struct, frozen=True, array_like=True, tag="post ask/1"):
+    """gateway → the gateway whose session it is, `ask.gateway.<gateway>`: a body that was posted here.
+    Answered once, within 3 s, as if it had been posted there.
+    """
+
+    gateway: Word
+    """The asker's."""
+    ref: U32
+    body: Annotated[bytes, msgspec.Meta(max_length=POST_BYTES_MAX)]
+
+
+class PostAnswered(msgspec.Struct, frozen=True, array_like=True, tag="post answered/1"):
+    """The answer to a `PostAsk`, on the asker's inbox."""
+
+    answer: WindowTaken | Refused

@@ -122,9 +122,8 @@ async def test_an_ask_that_nobody_answers_ends_quietly(broker: Broker) -> None:
     asker = await broker.bus("fanout-0")
     got: list[object] = []
     asker.ask(
-        Ask(ask("sanctuary", 3), MembersAsk(3), RegistryBeat),
+        Ask(ask("sanctuary", 3), MembersAsk(3), RegistryBeat, within_s=0.05),
         lambda _, event: got.append(event),
-        timeout_s=0.05,
     )
     await wait_until(lambda: asker.counts.asks_unanswered == 1, "the ask given up")
     with pytest.raises(TimeoutError):

@@ -21,6 +21,8 @@ from shared.contracts import (
     JoinsWanted,
     LeaveAsk,
     Passed,
+    PostAnswered,
+    PostAsk,
     RegistryControl,
     SanctuaryAsk,
     SanctuaryControl,
@@ -31,6 +33,7 @@ from shared.contracts import (
     UpBatch,
     UpEntry,
 )
+from shared.contracts.client import Refused as RefusedMessage
 from shared.subjects import TABLE
 
 G, ID, KEY = "gateway-0", b"i" * 16, b"k" * 32
@@ -47,6 +50,8 @@ ROWS: list[tuple[msgspec.Struct, Any]] = [
     (LeaveAsk(G, 7, ID, None, ID), SanctuaryAsk),
     (SnapshotAsk(G, 7, 3), SnapshotAsk),
     (EnrolAsk(G, ID, 1, RECORD), EnrolAsk | ChainAsk | StateAsk),
+    (PostAsk(G, 1, b"body"), PostAsk),
+    (PostAnswered(RefusedMessage(None, "too fast", "later", 5)), PostAnswered),
     (ChainAsk(G, ID, KEY, 1, ID), EnrolAsk | ChainAsk | StateAsk),
 ]
 
@@ -79,5 +84,5 @@ def test_every_subject_that_the_gateway_uses_is_a_row_of_the_table() -> None:
     published = {row.publish for row in TABLE if "gateway" in row.publishers}
     heard = {row.subscribe for row in TABLE if "gateway" in row.subscribers}
     assert published >= {"up.*", "ask.sanctuary.*", "ask.registry.*", "ask.fanout.*", "interest.*"}
-    assert published >= {"control.{self}"}
-    assert heard == {"edge.{self}", "back.{self}", "control.*"}
+    assert published >= {"control.{self}", "ask.gateway.*"}
+    assert heard == {"edge.{self}", "back.{self}", "control.*", "ask.gateway.{self}"}

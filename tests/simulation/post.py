@@ -30,6 +30,7 @@ from shared.contracts import (
     MemberBatch,
     MembersAsk,
     OpeningsAsk,
+    PostAsk,
     RecordAnswered,
     RegistryControl,
     SanctuaryAsk,
@@ -58,6 +59,7 @@ KINDS: dict[str, Any] = {
     "ask.registry": EnrolAsk | ChainAsk | StateAsk,
     "ask.ingest": OpeningsAsk,
     "ask.fanout": SnapshotAsk,
+    "ask.gateway": PostAsk,
 }
 """What a subject carries, by its first words."""
 

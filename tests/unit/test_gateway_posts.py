@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.core import Respond
+from services.gateway.core import Respond, siblings
 from services.gateway.core import posts as module
 from services.gateway.core.posts import ANSWER_NS_MAX, REPEAT_EVERY_NS, SECOND_NS
+from services.gateway.core.siblings import HEARD_NS_MAX
 from shared.codec import decode, encode, sha256
 from shared.contracts import (
     SEAT_S,
@@ -24,10 +25,13 @@ from shared.contracts import (
     EdgeBatch,
     Enter,
     Fenced,
+    GatewayBeat,
     JoinAsk,
     JoinRequest,
     JoinsWanted,
     LeaveAsk,
+    PostAnswered,
+    PostAsk,
     PostedWindow,
     RecordKind,
     Refusal,
@@ -305,6 +309,99 @@ def test_a_session_is_one_that_this_gateway_gave_lately() -> None:
     other.session = device.session
     other.post()
     assert other.refusal() == "wrong session"
+
+
+# ── posts of another gateway's session ───────────────────────────────────────────────────────────
+
+
+def beat(gateway: str) -> GatewayBeat:
+    return GatewayBeat(gateway, 7, 0)
+
+
+def elsewhere(device: Device) -> bytes:
+    """A window with a session of gateway-1."""
+    return device.window(join=device.join(gateway="gateway-1"))
+
+
+def asked(effects: list[Any]) -> list[Ask]:
+    return [
+        effect for effect in effects if isinstance(effect, Ask) and effect.answer is PostAnswered
+    ]
+
+
+def test_a_post_with_anothers_session_is_passed_on_as_it_came_and_its_answer_told() -> None:
+    device = Device()
+    device.receive("control.gateway-1", beat("gateway-1"))
+    body = elsewhere(device)
+    [ask] = asked(device.post(body))
+    assert ask.subject == "ask.gateway.gateway-1"
+    assert ask.event == PostAsk("gateway-0", 1, body)
+    assert device.answers == {}
+    taken = WindowTaken(9, bytes(32), 0, (0,), ())
+    bench = device.bench
+    device.did(bench.core.answered(ask, PostAnswered(taken), bench.ns, bench.ms))
+    assert device.answers == {1: taken}
+    assert device.did(bench.core.answered(ask, PostAnswered(taken), bench.ns, bench.ms)) == []
+    assert len(bench.core.posts) == 0, "seat and session are the other's"
+
+
+def test_posts_are_passed_on_to_gateways_that_are_heard_and_to_nobody_else() -> None:
+    device = Device()
+    device.receive("control.gateway-2", beat("gateway-1"))  # in another's name
+    device.receive("control.fanout-0", beat("fanout-0"))
+    for gateway in ("gateway-1", "gateway-2", "fanout-0", "*", "gateway-1.>"):
+        effects = device.post(device.window(join=device.join(gateway=gateway)))
+        assert asked(effects) == []
+        assert device.refusal() == "wrong session"
+    device.receive("control.gateway-1", beat("gateway-1"))
+    device.later(HEARD_NS_MAX - MS)
+    assert len(asked(device.post(elsewhere(device)))) == 1
+    device.later(MS)
+    assert asked(device.post(elsewhere(device))) == []
+    assert device.refusal() == "wrong session"
+
+
+def test_a_post_is_passed_on_once() -> None:
+    device = Device()
+    device.receive("control.gateway-1", beat("gateway-1"))
+    bench = device.bench
+    effects = bench.core.post(1, elsewhere(device), bench.ns, bench.ms, is_passed_on=True)
+    assert asked(device.did(effects)) == []
+    assert device.refusal(1) == "wrong session"
+
+
+def test_a_post_that_was_passed_on_to_us_is_taken_as_any() -> None:
+    device = Device()
+    device.learn()
+    bench = device.bench
+    device.number += 1
+    effects = bench.core.post(device.number, device.window(), bench.ns, bench.ms, is_passed_on=True)
+    assert len(published(device.did(effects), JoinAsk)) == 1
+    device.seat()
+    [take] = device.up(device.greet())
+    device.say(WindowTaken(take.ref, bytes(32), 0, (0,), ()))
+    assert device.answers[device.number].admitted == (0,)
+
+
+def test_a_gateway_that_does_not_answer_a_post_is_given_up() -> None:
+    device = Device()
+    device.receive("control.gateway-1", beat("gateway-1"))
+    device.post(elsewhere(device))
+    device.later(ANSWER_NS_MAX)
+    assert device.answers == {}
+    device.later(SECOND_NS // 2)
+    assert device.refusal() == "not ready"
+
+
+def test_what_is_passed_on_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(siblings, "UNDER_WAY_MAX", 2)
+    device = Device()
+    device.receive("control.gateway-1", beat("gateway-1"))
+    for _ in range(2):
+        device.post(elsewhere(device))
+        assert device.answers == {}
+    assert asked(device.post(elsewhere(device))) == []
+    assert device.refusal() == "not ready"
 
 
 def test_a_lost_greeting_or_answer_is_got_over() -> None:

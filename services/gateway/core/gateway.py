@@ -31,6 +31,7 @@ from services.gateway.core.seating import Seating
 from services.gateway.core.seats import Seats
 from services.gateway.core.session import Limits, Session
 from services.gateway.core.sessions import Sessions
+from services.gateway.core.siblings import Siblings
 from services.gateway.core.silence import Silences
 from services.gateway.core.uplink import Uplink
 from services.gateway.settings import GatewaySettings
@@ -47,6 +48,7 @@ from shared.contracts.fanout import (
 )
 from shared.contracts.gateway import (
     ConsentForwarded,
+    GatewayBeat,
     Interest,
     SnapshotAsk,
 )
@@ -54,9 +56,9 @@ from shared.contracts.ingest import Answers
 from shared.contracts.refusals import CloseCode, Refusal
 from shared.contracts.registry import RecordAnswered, StateAsk, StatePage
 from shared.contracts.sanctuary import FollowAnswered, JoinsWanted, RoomsListed, SeatAnswered
-from shared.contracts.window import ChallengeTold
+from shared.contracts.window import ChallengeTold, PostAnswered, PostAsk
 from shared.identifiers import MonotonicNs, SanctuaryId, SessionId, WallMs
-from shared.subjects import FANOUT, REGISTRY, SANCTUARY, Ask, Publish
+from shared.subjects import FANOUT, GATEWAY, REGISTRY, SANCTUARY, Ask, Publish
 
 PROTOCOL_VERSION = 1
 BEAT_EVERY_NS = 250_000_000
@@ -100,10 +102,12 @@ class Gateway:
         )
         self._uplink = Uplink()
         self._seats = Seats()
+        self.siblings = Siblings(gateway)
         self._posts = Posts(
             gateway,
             uplink=self._uplink,
             seats=self._seats,
+            siblings=self.siblings,
             random_bytes=random_bytes,
             units_per_s=settings.units_per_s,
             units_burst=settings.units_burst,
@@ -221,6 +225,7 @@ class Gateway:
             self._seats.next_deadline(),
             self._interest.next_deadline(),
             self._posts.next_deadline(),
+            self.siblings.next_deadline(),
             min(self._cut_ns.values(), default=None),
         )
         return MonotonicNs(min([self._beat_at_ns, *(at for at in deadlines if at is not None)]))
@@ -385,12 +390,22 @@ class Gateway:
             return [*effects, refused(number, Refusal.NOT_READY, now_ms)]
         return [*effects, *self._posts.to_speak(number, sanctuary, self.city, now_ns, now_ms)]
 
-    def post(self, number: int, body: bytes, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
-        """A whole window. Nothing that is in it raises."""
+    def post(
+        self,
+        number: int,
+        body: bytes,
+        now_ns: MonotonicNs,
+        now_ms: WallMs,
+        *,
+        is_passed_on: bool = False,
+    ) -> list[Effect]:
+        """A whole window. Nothing that is in it raises. `is_passed_on`: by another gateway."""
         effects = self._turn(now_ns)
         if self.city is None or self.is_draining:
             return [*effects, refused(number, Refusal.NOT_READY, now_ms)]
-        answers, join = self._posts.post(number, body, self.city, now_ns, now_ms)
+        answers, join = self._posts.post(
+            number, body, self.city, now_ns, now_ms, is_passed_on=is_passed_on
+        )
         if join is not None:
             session, wanted = join
             effects.append(self._seating.ask(session, self._posts.sanctuary_of(session), wanted))
@@ -398,7 +413,8 @@ class Gateway:
 
     def _posts_due(self, now_ns: MonotonicNs, now_ms: WallMs) -> list[Effect]:
         answers, over = self._posts.due(now_ns, now_ms)
-        effects = self._counted(answers)
+        late = [refused(n, Refusal.NOT_READY, now_ms) for n in self.siblings.given_up(now_ns)]
+        effects = self._counted([*answers, *late])
         for id_ in over:
             effects.extend(self._seating.leave_all(id_, now_ns))
         return effects
@@ -540,6 +556,9 @@ class Gateway:
                     self.listing.hear(event, now_ns)
                 else:
                     self._drop("sender")
+            case GatewayBeat():
+                if event.gateway == sender and sender.startswith(GATEWAY):
+                    self.siblings.hear(sender, now_ns)
             case ConsentForwarded():
                 if event.gateway == sender and sender != self.gateway and not event.again:
                     self.silences.hear(event.record, now_ns, is_here=False)
@@ -559,6 +578,10 @@ class Gateway:
             self.city = event.city
         elif isinstance(event, ChallengeTold) and self.city is not None:
             effects.extend(self._posts.told(event, self.city, now_ns, now_ms))
+        elif isinstance(event, PostAnswered) and isinstance(ask.event, PostAsk):
+            number = self.siblings.answered(ask.event)
+            if number is not None:
+                effects.append(Respond(number, event.answer))
         return effects
 
     def _drop(self, reason: str) -> None:

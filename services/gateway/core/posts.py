@@ -4,7 +4,8 @@
 alone can make, with its own moment in it, so that nothing is kept of who only asked. The first post's
 join over that session is taken to sanctuary as any other; once ingest knows the seat too, the window
 goes up. The seat stays for as long as the session may be posted with: its citizen is a member meanwhile.
-A later post may carry the same join or one signed anew, by the same device for the same citizen.
+A later post may carry the same join or one signed anew, by the same device for the same citizen. A post
+with another gateway's session is passed on to it (`siblings`).
 
 Nothing is decided here of what may be said, or by whom: sanctuary and ingest check their own records.
 """
@@ -21,6 +22,7 @@ import msgspec
 from services.gateway.core.effects import Answer, Respond
 from services.gateway.core.seats import Seats, Wanted
 from services.gateway.core.session import UNIT_BYTES, Bucket
+from services.gateway.core.siblings import Siblings
 from services.gateway.core.uplink import Uplink
 from services.gateway.core.wheel_timer import WheelTimer
 from shared import subjects
@@ -113,6 +115,7 @@ class Posts:
         *,
         uplink: Uplink,
         seats: Seats,
+        siblings: Siblings,
         random_bytes: Callable[[int], bytes],
         units_per_s: int,
         units_burst: int,
@@ -121,6 +124,7 @@ class Posts:
         self._gateway = gateway
         self._uplink = uplink
         self._seats = seats
+        self._siblings = siblings
         self._random_bytes = random_bytes
         self._units = (units_per_s, units_burst)
         self._posters_max = posters_max
@@ -223,27 +227,39 @@ class Posts:
     # ── what is posted ───────────────────────────────────────────────────────────────────────────
 
     def post(
-        self, number: int, body: bytes, city: bytes, now_ns: MonotonicNs, now_ms: WallMs
-    ) -> tuple[list[Respond], tuple[SessionId, Wanted] | None]:
-        """(answers, a join to ask sanctuary for)"""
+        self,
+        number: int,
+        body: bytes,
+        city: bytes,
+        now_ns: MonotonicNs,
+        now_ms: WallMs,
+        *,
+        is_passed_on: bool,
+    ) -> tuple[list[Ask | Respond], tuple[SessionId, Wanted] | None]:
+        """(answers, or the question to the gateway whose session it is; a join to ask sanctuary for)"""
         try:
-            return [], self._take(number, body, city, now_ns)
+            window, join = _read(body)
+            if not is_passed_on and self._siblings.has(join.gateway, now_ns):
+                return [self._siblings.pass_on(number, join.gateway, body, now_ns)], None
+            return [], self._take(number, window, join, len(body), city, now_ns)
         except Refused as refusal:
             return [refused(number, refusal.reason, now_ms)], None
 
     def _take(
-        self, number: int, body: bytes, city: bytes, now_ns: MonotonicNs
+        self,
+        number: int,
+        window: PostedWindow,
+        join: JoinRequest,
+        body_bytes: int,
+        city: bytes,
+        now_ns: MonotonicNs,
     ) -> tuple[SessionId, Wanted] | None:
         """Raises: Refused."""
-        if len(body) > POST_BYTES_MAX:
-            raise Refused(Refusal.OVERSIZE)
-        window = decode(body, PostedWindow)
-        join = decode(window.join.payload, JoinRequest)
         session = SessionId(join.session)
         poster = self._poster_of(session, join, window.join, city, now_ns)
         if len(poster.posts) >= WAITING_PER_SESSION_MAX:
             raise Refused(Refusal.TOO_FAST)
-        if not poster.bucket.take(1 + len(body) // UNIT_BYTES, now_ns):
+        if not poster.bucket.take(1 + body_bytes // UNIT_BYTES, now_ns):
             raise Refused(Refusal.TOO_FAST)
         self._posters[session] = poster
         self._ref = (self._ref + 1) % 2**32
@@ -405,6 +421,14 @@ class Posts:
             answers += self._drop(session, answer)
         assert self._waiting == 0
         return answers
+
+
+def _read(body: bytes) -> tuple[PostedWindow, JoinRequest]:
+    """Raises: Refused."""
+    if len(body) > POST_BYTES_MAX:
+        raise Refused(Refusal.OVERSIZE)
+    window = decode(body, PostedWindow)
+    return window, decode(window.join.payload, JoinRequest)
 
 
 _ANSWER: Any = client.Challenge | client.Refused | WindowTaken
