@@ -40,9 +40,10 @@ class ForeignBroker:
         """Streams and buckets. Raises: CannotStartError."""
         for instance in instances:
             if not seed_path(self.keys, instance).exists():
+                replicas = 1 + int(instance.rpartition("-")[2])
                 raise CannotStartError(
-                    f"no key {seed_path(self.keys, instance)}; make it: "
-                    f"synchronia keys bus --keys {self.keys}"
+                    f"no key {seed_path(self.keys, instance)}; make it: synchronia keys bus"
+                    f" --keys {self.keys}" + (f" --replicas {replicas}" if replicas > 1 else "")
                 )
         if not await greets(self.url):
             raise CannotStartError(f"no nats-server answers at {self.url}; is --nats right?")
@@ -65,6 +66,7 @@ class EmbeddedBroker:
         state: State,
         binary: Path | None,
         *,
+        instances: Sequence[str],
         show: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
@@ -72,6 +74,7 @@ class EmbeddedBroker:
         self.url = ""
         self._state = state
         self._binary = binary
+        self._instances = instances
         self._show = show
         self._changed = changed
         self._vigil = Vigil(beats=False)
@@ -122,7 +125,9 @@ class EmbeddedBroker:
         while not self._stopping.is_set():
             self._vigil.started(monotonic_ns())
             try:
-                server = await EmbeddedServer.start(self._state.root, port, binary=self._binary)
+                server = await EmbeddedServer.start(
+                    self._state.root, port, instances=self._instances, binary=self._binary
+                )
             except (ServerFailed, BusError, OSError) as error:
                 cause = str(error)
                 if not self._first.is_set():

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from shared.bus.permissions import seed_path
 from shared.cli import running
 from shared.cli.running import RunningCity, RunningService
 from shared.runtime.clock import monotonic_ns, pause
+from shared.subjects import SERVICES
 
 LAST_SHARE_S: Final = 0.4
 """What every child that is still to be ended may count on, however slow those before it were."""
@@ -46,7 +48,8 @@ class City:
         self._stop = stop
         self._hurry = hurry
         self._state = State(settings.state)
-        self._children: list[Child | EmbeddedBroker] = []
+        self._stages: list[list[Child | EmbeddedBroker]] = []
+        """In the order of their start; the replicas of one service are one stage."""
         self._health: dict[str, int] = {}
         self._failure: CannotStartError | None = None
         self._was_ready = False
@@ -85,6 +88,7 @@ class City:
         broker = EmbeddedBroker(
             self._state,
             settings.nats_server,
+            instances=settings.all_instances,
             show=self._say,
             changed=lambda: self._write_running(broker),
         )
@@ -94,15 +98,19 @@ class City:
     async def _rise(self, group: asyncio.TaskGroup, broker: Broker) -> None:
         try:
             if isinstance(broker, EmbeddedBroker):
-                self._children.append(broker)
+                self._stages.append([broker])
                 broker.start(group)
             await broker.prepare(self._settings.instances)
-            for instance in self._settings.instances:
-                self._add(group, broker, instance, self._service(instance, broker), beats=True)
+            for name in filter(SERVICES.__contains__, self._settings.services):
+                self._stages.append([])
+                for ordinal, instance in enumerate(self._settings.instances_of(name)):
+                    command = self._service(name, ordinal, instance, broker)
+                    self._add(group, broker, instance, command, beats=True)
             await self._wait_ready()
             self._was_ready = True
             self._announce()
             if self._settings.with_citizens:
+                self._stages.append([])
                 self._add(group, broker, CITIZENS, self._citizens, beats=False)
         except CannotStartError as error:
             self._failure = error
@@ -117,6 +125,7 @@ class City:
         *,
         beats: bool,
     ) -> None:
+        """To the last stage."""
         child = Child(
             name,
             command,
@@ -127,7 +136,7 @@ class City:
             environment=environment(self._settings, port=self._port, citizens=self._state.citizens),
             is_final=self._is_final,
         )
-        self._children.append(child)
+        self._stages[-1].append(child)
         group.create_task(child.live())
 
     def _is_final(self, line: str) -> bool:
@@ -151,17 +160,18 @@ class City:
             keys=str(broker.keys.absolute()),
             services={
                 child.name: RunningService(child.pid, self._health.get(child.name))
-                for child in self._children
+                for child in chain.from_iterable(self._stages)
             },
         ).write(self._state.root)
 
-    def _service(self, instance: str, broker: Broker) -> Callable[[], Sequence[str]]:
-        service = instance.rpartition("-")[0]
+    def _service(
+        self, service: str, ordinal: int, instance: str, broker: Broker
+    ) -> Callable[[], Sequence[str]]:
         health = self._health[instance] = free_port()
         options = {
             "--instance": instance,
-            "--ordinal": "0",
-            "--replicas": "1",
+            "--ordinal": str(ordinal),
+            "--replicas": str(self._settings.replicas(service)),
             "--nats": broker.url,
             "--keys": str(seed_path(broker.keys, instance)),
             "--state": str(self._state.root),
@@ -210,15 +220,18 @@ class City:
         self._say(f"  what is going on:  {program} tap --state {self._state.root}")
 
     async def _drain(self) -> None:
-        """In the reverse order of starting, so that each still has those it speaks to."""
+        """In the reverse order of starting, so that each still has those it speaks to; replicas
+        together, so that whom one gateway sends away does not come to the next.
+        """
         ends_at_ns = monotonic_ns() + int(self._settings.drain_s * 1e9)
-        for index in reversed(range(len(self._children))):
+        for index in reversed(range(len(self._stages))):
             left_s = (ends_at_ns - monotonic_ns()) / 1e9
-            await self._children[index].stop(max(0.1, left_s - LAST_SHARE_S * (index + 1)))
+            within_s = max(0.1, left_s - LAST_SHARE_S * (index + 1))
+            await asyncio.gather(*(child.stop(within_s) for child in self._stages[index]))
 
     async def _end_at_once(self) -> None:
         await self._hurry.wait()
-        for child in self._children:
+        for child in chain.from_iterable(self._stages):
             child.kill()
 
 

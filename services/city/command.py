@@ -39,6 +39,11 @@ def up(
             help="Which to run here, with commas between; `citizens` are the scripted ones."
         ),
     ] = ",".join((*SERVICES, CITIZENS)),
+    workers: Annotated[
+        int,
+        typer.Option(help="Gateways; they share the port, and the kernel deals connections out."),
+    ] = 1,
+    fanouts: Annotated[int, typer.Option(help="fanouts; each owns its share of the rooms.")] = 1,
     nats: Annotated[
         str | None, typer.Option(help="Use this broker (nats://host:port) and start none.")
     ] = None,
@@ -55,6 +60,8 @@ def up(
             state=state,
             empty=empty,
             services=tuple(name.strip() for name in services.split(",")),
+            workers=workers,
+            fanouts=fanouts,
             nats=nats,
             keys=keys,
             nats_server=nats_server,

@@ -15,7 +15,8 @@ CITIZENS_FILE = SEEDS / "citizens.toml"
 
 def environment(settings: Settings, *, port: int, citizens: Path) -> dict[str, str]:
     """Settings by name of the environment; each service reads its own only."""
-    told = {"SYNCHRONIA_GATEWAY_PORT": str(port)}
+    shares = str(settings.workers > 1).lower()
+    told = {"SYNCHRONIA_GATEWAY_PORT": str(port), "SYNCHRONIA_GATEWAY_SHARES_PORT": shares}
     if settings.empty:
         told["SYNCHRONIA_SANCTUARY_SANCTUARIES_PATH"] = ""
         return told

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.subjects import GATEWAY, SERVICES
+from shared.identifiers import SLOTS
+from shared.subjects import FANOUT, GATEWAY, SERVICES
 
 CITIZENS = "citizens"
 SEEDS = Path(__file__).resolve().parents[2] / "seeds"
@@ -22,6 +23,10 @@ class Settings:
     """No seeds: a charter, no rooms, no scripted citizens."""
     services: tuple[str, ...] = (*SERVICES, CITIZENS)
     """Which to run here; the scripted citizens are one of them."""
+    workers: int = 1
+    """Gateways, on one port."""
+    fanouts: int = 1
+    """Each owns the slots with `slot % fanouts == ordinal`."""
     nats: str | None = None
     """A broker that runs elsewhere; nil: an embedded one."""
     keys: Path | None = None
@@ -37,6 +42,9 @@ class Settings:
             if name not in {*SERVICES, CITIZENS}:
                 known = ", ".join((*SERVICES, CITIZENS))
                 raise ValueError(f"--services knows {known}; not {name!r}")
+        for option, count in (("--workers", self.workers), ("--fanouts", self.fanouts)):
+            if not 1 <= count <= SLOTS:
+                raise ValueError(f"{option} takes 1 to {SLOTS}, not {count}")
         if not self.services or len(set(self.services)) != len(self.services):
             raise ValueError("--services takes each service once, and at least one")
         if (self.nats is None) != (self.keys is None):
@@ -54,9 +62,22 @@ class Settings:
         """They need rooms to speak in, and a gateway to speak to."""
         return CITIZENS in self.services and self.with_gateway and not self.empty
 
+    def replicas(self, service: str) -> int:
+        return {GATEWAY: self.workers, FANOUT: self.fanouts}.get(service, 1)
+
+    def instances_of(self, service: str) -> tuple[str, ...]:
+        return tuple(f"{service}-{ordinal}" for ordinal in range(self.replicas(service)))
+
     @property
     def instances(self) -> tuple[str, ...]:
-        return tuple(f"{name}-0" for name in self.services if name in SERVICES)
+        """Those that run here, in the order of their start."""
+        here = (name for name in self.services if name in SERVICES)
+        return tuple(instance for name in here for instance in self.instances_of(name))
+
+    @property
+    def all_instances(self) -> tuple[str, ...]:
+        """The whole city's, of which some may run elsewhere."""
+        return tuple(instance for name in SERVICES for instance in self.instances_of(name))
 
     @property
     def with_gateway(self) -> bool:

@@ -184,18 +184,18 @@ def test_every_process_that_is_killed_or_stands_still_has_a_successor(tmp_path: 
         for number in (signal.SIGKILL, signal.SIGSTOP):
             for name in [*INSTANCES, "nats-server"]:
                 # One that is still starting has a longer allowance: it has not beaten yet.
-                wait_until("every service is ready", lambda: _all_ready(city), within_s=30)
+                wait_until("every service is ready", lambda: all_ready(city), within_s=30)
                 pid = city.kill(name, number)
                 took_s = city.wait_successor(name, pid, within_s=RESTART_S_MAX)
                 assert not is_alive(pid)
                 print(f"{name:12} {number.name}: successor after {took_s:.2f} s")
         pid = city.kill("citizens")
         city.wait_successor("citizens", pid, within_s=RESTART_S_MAX)
-        wait_until("every service is ready", lambda: _all_ready(city), within_s=30)
+        wait_until("every service is ready", lambda: all_ready(city), within_s=30)
         assert city.end() == 0, city.story()
 
 
-def _all_ready(city: RunningCity) -> bool:
+def all_ready(city: RunningCity) -> bool:
     for service in city.told.services.values():
         if service.health_port is None:
             continue
@@ -240,7 +240,7 @@ def test_tap_and_doctor_see_the_city_and_no_payload(shared_city: RunningCity) ->
 def test_every_service_tells_its_metrics_on_the_health_port_alone(
     shared_city: RunningCity,
 ) -> None:
-    wait_until("every service is ready", lambda: _all_ready(shared_city), within_s=30)
+    wait_until("every service is ready", lambda: all_ready(shared_city), within_s=30)
     for name in INSTANCES:
         url = f"http://127.0.0.1:{shared_city.told.services[name].health_port}/metrics"
         with urllib.request.urlopen(url, timeout=5) as answer:
