@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from load.capacity_commands import capacity
 from load.play.commands import plan, play, stories
 from load.replay.commands import replay
 
@@ -24,5 +25,5 @@ def load() -> None:
     """Drive a city with scripted citizens."""
 
 
-for word in (play, plan, stories, replay):
+for word in (play, plan, stories, replay, capacity):
     load_app.command(word.__name__)(word)
