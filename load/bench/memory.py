@@ -6,6 +6,9 @@ Each connection is a viewer with a seat in a quiet room. The citizens are a few 
 windows: what is measured is the gateway, not the registry. The gateway's memory is the proportional set
 size (what it alone would free); the kernel's is the growth of its slabs (sockets, inodes, timers), both
 ends of each connection, since both are on this machine.
+
+Beside it: what a process that keeps a replica of identities and consent (every fanout) needs for each
+citizen of the city, present or not: one device, one grant.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import json
 import os
 import resource
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,17 @@ import uvloop
 
 from load.bench.egress.citizens import seat
 from load.bench.own_city import own_city
-from shared.identifiers import sanctuary_of_slug
+from shared.codec import ZERO_HASH, decode, encode
+from shared.consent import empty_state, fold
+from shared.contracts.records import Audience, Grant, Purpose, Signed, Tier
+from shared.contracts.registry import Identity, StatePage
+from shared.identifiers import MonotonicNs, sanctuary_of_slug
+from shared.replica.registry import RegistryReplica
 from shared.runtime.clock import pause
 
 PEOPLE = 200
 WINDOWS_A_TURN = 1000
+CITIZENS = 20_000
 STILL_S = 3.0
 """After the last seat: what was only on its way is gone by then."""
 ROOMS = Path(__file__).parent / "egress" / "rooms.toml"
@@ -45,6 +55,35 @@ def state(pid: int) -> dict[str, int]:
         "gateway_kb": kilobytes(f"/proc/{pid}/smaps_rollup", "Pss"),
         "kernel_slab_kb": kilobytes("/proc/meminfo", "Slab"),
     }
+
+
+def replica_bytes_per_citizen() -> float:
+    """A page of the registry's state, as it is kept once it was read."""
+    citizens = [number.to_bytes(16, "big") for number in range(CITIZENS)]
+    page = StatePage(
+        epoch=1,
+        number=0,
+        charter=Signed(b"charter", bytes(64)),
+        identities=tuple(Identity(each, bytes(32), bytes(32), (bytes(32),)) for each in citizens),
+        states=tuple(
+            fold(
+                empty_state(each),
+                Grant(each, 1, ZERO_HASH, 0, None, Audience.MEMBERS, Tier.FULL, Purpose.LIVE, None),
+                bytes(32),
+            )
+            for each in citizens
+        ),
+        next=None,
+    )
+    payload = encode(page)
+    replica = RegistryReplica(consent=True)
+    now_ns = MonotonicNs(0)
+    tracemalloc.start()
+    replica.answered(replica.asks(now_ns)[0], decode(payload, StatePage), now_ns)
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(replica.states) == CITIZENS
+    return used / CITIZENS
 
 
 async def measure(url: str, pid: int, connections: int) -> dict[str, Any]:
@@ -92,6 +131,7 @@ def main() -> int:
         assert running.url is not None
         assert pid is not None
         result = uvloop.run(measure(running.url, pid, arguments.connections))
+    result["replica_bytes_a_citizen"] = round(replica_bytes_per_citizen())
     print(json.dumps({**result, "cores": os.cpu_count()}))
     return 0
 

@@ -10,8 +10,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from shared.cli.running import RunningCity, read_running
 
@@ -23,19 +24,28 @@ _LOOK_AGAIN_S = 0.05
 class OwnCity:
     """A city that was started, and is ended by `end`."""
 
-    def __init__(self, folder: Path, services: str, rooms: Path | None) -> None:
-        """`rooms`: other rooms than the seeded ones, as in `seeds/sanctuaries.toml`."""
+    def __init__(
+        self,
+        folder: Path,
+        services: str,
+        rooms: Path | None,
+        options: Sequence[str],
+        environment: Mapping[str, str],
+    ) -> None:
+        """`rooms`: other rooms than the seeded ones, as in `seeds/sanctuaries.toml`; `options`: more
+        of `synchronia up`; `environment`: settings of the services.
+        """
         self._state = folder / "state"
         self._said: list[str] = []
         self._is_ready = threading.Event()
-        words = ["--state", str(self._state), "--port", "0", "--services", services]
+        words = ["--state", str(self._state), "--port", "0", "--services", services, *options]
         told = {} if rooms is None else {"SYNCHRONIA_SANCTUARY_SANCTUARIES_PATH": str(rooms)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "services.city", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | told,
+            env={**os.environ, **told, **environment},
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -77,10 +87,16 @@ class OwnCity:
 
 
 @contextlib.contextmanager
-def starting_city(services: str = SERVICES, rooms: Path | None = None) -> Iterator[OwnCity]:
+def starting_city(
+    services: str = SERVICES,
+    rooms: Path | None = None,
+    *,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[OwnCity]:
     """A city that is just being started; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="synchronia-bench-") as folder:
-        city = OwnCity(Path(folder), services, rooms)
+        city = OwnCity(Path(folder), services, rooms, options, environment)
         try:
             yield city
         finally:
@@ -88,7 +104,13 @@ def starting_city(services: str = SERVICES, rooms: Path | None = None) -> Iterat
 
 
 @contextlib.contextmanager
-def own_city(services: str = SERVICES, rooms: Path | None = None) -> Iterator[RunningCity]:
+def own_city(
+    services: str = SERVICES,
+    rooms: Path | None = None,
+    *,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[RunningCity]:
     """A city that is ready."""
-    with starting_city(services, rooms) as city:
+    with starting_city(services, rooms, options=options, environment=environment) as city:
         yield city.wait_ready()

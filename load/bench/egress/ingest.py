@@ -7,6 +7,7 @@ does is measured elsewhere (`load.bench.admission`).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from load.bench.egress.citizens import Citizen
@@ -33,9 +34,11 @@ INSTANCE = f"{subjects.INGEST}-0"
 class StandIn:
     """The strands of some seated citizens in one commons."""
 
-    def __init__(self, bus: Bus, sanctuary: bytes) -> None:
+    def __init__(self, bus: Bus, sanctuary: bytes, slots: Sequence[int]) -> None:
         self.bus = bus
         self.sanctuary = sanctuary
+        self.slots = slots
+        """Of which it tells what is open; another may tell of the others."""
         self.asked: set[int] = set()
         """Slots whose openings fanout has."""
         self._slot = slot_of(sanctuary)
@@ -45,12 +48,17 @@ class StandIn:
         self._next_seq: list[int] = []
 
     @classmethod
-    async def start(cls, bus: Bus, sanctuary: bytes) -> StandIn:
-        this = cls(bus, sanctuary)
-        for slot in range(SLOTS):
+    async def start(
+        cls, bus: Bus, sanctuary: bytes, *, slots: Sequence[int] = range(SLOTS)
+    ) -> StandIn:
+        this = cls(bus, sanctuary, slots)
+        for slot in slots:
             ask = subjects.ask(subjects.INGEST, slot)
             await bus.subscribe(ask, OpeningsAsk, this._answer)
         return this
+
+    def is_asked(self) -> bool:
+        return len(self.asked) == len(self.slots)
 
     def _answer(self, _subject: str, ask: Any, reply: str | None) -> None:
         numbers = {Kind.COMMONS.value: self._number - 1} if ask.slot == self._slot else {}

@@ -241,7 +241,7 @@ class Posts:
             window, join = _read(body)
             if not is_passed_on and self._siblings.has(join.gateway, now_ns):
                 return [self._siblings.pass_on(number, join.gateway, body, now_ns)], None
-            return [], self._take(number, window, join, len(body), city, now_ns)
+            return [], self._take(number, window, join, now_ns, city=city, body_bytes=len(body))
         except Refused as refusal:
             return [refused(number, refusal.reason, now_ms)], None
 
@@ -250,9 +250,10 @@ class Posts:
         number: int,
         window: PostedWindow,
         join: JoinRequest,
-        body_bytes: int,
-        city: bytes,
         now_ns: MonotonicNs,
+        *,
+        city: bytes,
+        body_bytes: int,
     ) -> tuple[SessionId, Wanted] | None:
         """Raises: Refused."""
         session = SessionId(join.session)
