@@ -51,6 +51,8 @@ class Service:
         self._runtime = runtime
         self._core = core
         self._flush_is_due = False
+        self._may_have_changed = True
+        """Readiness and deadlines, since they were last looked at: samples change neither."""
         self._rested_until_ns = 0
         self._turn_began_ns = 0
 
@@ -75,14 +77,17 @@ class Service:
         if not self._turn_began_ns:
             self._turn_began_ns = monotonic_ns()
         self._carry_out(self._core.receive(subject, event, monotonic_ns(), wall_ms()))
+        self._may_have_changed |= type(event) is not SigBatch
         self._want_flush()
 
     def _answered(self, ask: Ask, event: Any) -> None:
         self._carry_out(self._core.answered(ask, event, monotonic_ns(), wall_ms()))
+        self._may_have_changed = True
         self._want_flush()
 
     def _tick(self) -> None:
         self._carry_out(self._core.tick(monotonic_ns(), wall_ms()))
+        self._may_have_changed = True
         self._want_flush()
 
     def _want_flush(self) -> None:
@@ -107,8 +112,10 @@ class Service:
         self._turn_began_ns = 0
         rest_ns = min(cost_ns * settings.rest_ratio, settings.rest_ms_max * 1_000_000)
         self._rested_until_ns = now_ns + int(rest_ns)
-        self._runtime.ready("certain", self._core.is_certain)
-        self._wheel.nudge()
+        if self._may_have_changed:
+            self._may_have_changed = False
+            self._runtime.ready("certain", self._core.is_certain)
+            self._wheel.nudge()
 
     def _carry_out(self, effects: Iterable[Publish | Ask | Reply]) -> None:
         for effect in effects:
