@@ -1,98 +1,85 @@
-"""Withdrawal to silence, as the gateway counts it: its histograms before and after a run.
+"""Withdrawal to silence at half a million deliveries a second, at fast and at slow viewers.
 
-What a histogram knows is a bucket: a percentile is told as its bucket's upper bound, never below the
-truth.
+    python -m load.bench.silence [--seconds 20]
+
+1000 viewers, 500 samples a second of forty people; every 0.4 s the next of them withdraws everything,
+and grants again a second after it was acted on. Nobody tells ingest: the samples go on coming, so that
+what is counted is what fanout and gateway do. Counted by the gateway, at its last hand-over to the
+kernel (`gateway_withdrawal_silence_seconds`). Prints one JSON object.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
-from prometheus_client.parser import text_string_to_metric_families
+import uvloop
 
-SILENCE = "gateway_withdrawal_silence_seconds"
-ACTED = "gateway_withdrawal_acted_seconds"
-FORGOTTEN_S = 6.0
-"""So long after the last withdrawal the gateway has counted it: it listens 5 s for late bytes."""
-Buckets = dict[float, float]
-"""Upper bound in seconds → how many durations are at most so long."""
+from load.bench.egress import peers
+from load.bench.egress.citizens import Citizen
+from load.bench.egress.measure import Case, Target, measure
+from load.bench.egress.servers import HERE, ROOM, city
+from load.bench.gauge import FORGOTTEN_S
+from shared.contracts.records import Tier
+from shared.identifiers import sanctuary_of_slug
+from shared.runtime.clock import pause
 
-
-def buckets_in(text: str, name: str, **labels: str) -> Buckets:
-    """One histogram out of a page of metrics."""
-    return {
-        float(sample.labels["le"]): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == f"{name}_bucket"
-        and all(sample.labels.get(key) == value for key, value in labels.items())
-    }
+VIEWERS, SLOW, RATE = 1000, 100, 500
+EVERY_S = 0.4
+AWAY_S = 1.0
+P99_GOAL_MS = 50
 
 
-def since(before: Buckets, after: Buckets) -> Buckets:
-    return {bound: count - before.get(bound, 0) for bound, count in after.items()}
+async def one_after_another(target: Target) -> None:
+    """Until cancelled."""
+    room = sanctuary_of_slug(ROOM)
+    async with asyncio.TaskGroup() as group:
+        number = 0
+        while True:
+            speaker = target.speakers[number % len(target.speakers)]
+            group.create_task(withdraw_for_a_while(speaker, room))
+            number += 1
+            await pause(EVERY_S)
 
 
-def percentile_ms(buckets: Buckets, share: float) -> float | None:
-    """The upper bound of the bucket in which `share` of all durations have been reached."""
-    total = max(buckets.values(), default=0)
-    if not total:
-        return None
-    bound = min(bound for bound, count in buckets.items() if count >= share * total)
-    return round(bound * 1000, 3)
+async def withdraw_for_a_while(speaker: Citizen, room: bytes) -> None:
+    await speaker.withdraw()
+    await pause(AWAY_S)
+    await speaker.grant(room, Tier.FULL)
 
 
-def summary(buckets: Buckets) -> dict[str, Any]:
-    return {
-        "count": int(max(buckets.values(), default=0)),
-        "p50_ms_at_most": percentile_ms(buckets, 0.5),
-        "p99_ms_at_most": percentile_ms(buckets, 0.99),
-        "max_ms_at_most": percentile_ms(buckets, 1.0),
-    }
+async def play(case: Case, seconds: float, sink: Path) -> dict[str, Any]:
+    async with city(case, seconds) as target:
+        row = await measure(case, target, sink, meanwhile=one_after_another(target))
+        await pause(FORGOTTEN_S)
+        assert target.gauge is not None
+        return {**row, "gateway": target.gauge.read()}
 
 
-class Gauge:
-    """A gateway's two histograms from now on."""
-
-    def __init__(self, health_port: int | None) -> None:
-        self._url = f"http://127.0.0.1:{health_port}/metrics"
-        self._before = self._page()
-
-    def _page(self) -> str:
-        with urlopen(self._url, timeout=10) as answer:  # noqa: S310  (our own gateway)
-            text: str = answer.read().decode()
-        return text
-
-    def rungs(self) -> dict[str, int]:
-        """How many viewers stand on each rung below the first, now."""
-        return {
-            sample.labels["rung"]: int(sample.value)
-            for family in text_string_to_metric_families(self._page())
-            for sample in family.samples
-            if sample.name == "gateway_viewers_on_rung"
-        }
-
-    def read(self) -> dict[str, Any]:
-        """`silence`: to the last bytes handed to the kernel; `acted`: until every gateway had done it."""
-        now = self._page()
-        told = {
-            "silence": since(
-                buckets_in(self._before, SILENCE, read="here"),
-                buckets_in(now, SILENCE, read="here"),
-            ),
-            "acted": since(buckets_in(self._before, ACTED), buckets_in(now, ACTED)),
-        }
-        cuts = "gateway_cuts_total"
-        return {name: summary(buckets) for name, buckets in told.items()} | {
-            "cuts": int(_value(now, cuts) - _value(self._before, cuts))
-        }
-
-
-def _value(text: str, name: str) -> float:
-    return next(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m load.bench.silence",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--seconds", type=float, default=20.0, help="measured, of each run")
+    parser.add_argument("--json", action="store_true", help="one object (always so)")
+    options = parser.parse_args()
+    kinds = {"fast": Case(VIEWERS, RATE), "slow_tenth": Case(VIEWERS, RATE, slow=SLOW)}
+    said: dict[str, Any] = {"p99_goal_ms": P99_GOAL_MS}
+    with tempfile.TemporaryDirectory(prefix="synchronia-sink-") as folder:
+        sink = peers.compiled(HERE / "sink.c", Path(folder))
+        for name, case in kinds.items():
+            said[name] = uvloop.run(play(case, options.seconds, sink))
+            print(f"{name}: {said[name]['gateway']}", file=sys.stderr, flush=True)
+    print(json.dumps(said))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

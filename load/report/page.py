@@ -12,7 +12,7 @@ from load.report.told import found, outcome_rows
 from load.swarm.latency import Latencies
 from load.swarm.meter import Reading
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2230; --soft: #667085; --rule: #d5dae3; --page: #fff;
   --good: #18794e; --bad: #b42318; --c0: #2f5fd0; --c1: #d2691e; --c2: #18794e; --c3: #8e4ec6;
   --c4: #0f8b8d; --c5: #b42318; --c6: #7a6a00; --c7: #667085; }
@@ -66,7 +66,7 @@ def report_html(outcome: Outcome, *, made_at: str = "", command: str = "") -> st
     parts = [
         '<!doctype html><html lang="en"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(story.name)}: a run of Synchronia</title><style>{_STYLE}</style>",
+        f"<title>{escape(story.name)}: a run of Synchronia</title><style>{STYLE}</style>",
         f"<h1>{escape(story.name)}</h1><p class=about>{escape(story.about)}</p>",
         f'<p class="verdict{"" if outcome.is_good else " bad"}">{escape(said)}</p>',
         _key_numbers(outcome),

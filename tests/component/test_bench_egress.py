@@ -14,7 +14,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.timeout(120)
 def test_every_sample_reaches_every_viewer_once() -> None:
-    words = ["--cases", "12x80", "--servers", "city,floor", "--seconds", "1", "--warm", "0.2"]
+    words = [
+        "--cases",
+        "12x80",
+        "--servers",
+        "city,floor",
+        "--seconds",
+        "1",
+        "--warm",
+        "0.2",
+        "--rounds",
+        "1",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "load.bench.egress", *words],
         capture_output=True,

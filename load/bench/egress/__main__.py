@@ -3,8 +3,10 @@
     python -m load.bench.egress                                   # every case, every server
     python -m load.bench.egress --cases 1000x2000 --servers city,uwebsockets --seconds 10
 
-A case is viewers x samples a second; each sample is 128 bytes, due by the clock, and its latency counts
-from the moment it was due to the moment the sink has read it. One JSON object on the last line.
+Servers take turns, `--rounds` times, and each figure is the median of its rounds, so that what else the
+machine does strikes all of them alike. A case is viewers x samples a second; each sample is 128 bytes,
+due by the clock, and its latency counts from the moment it was due to the moment the sink has read it.
+One JSON object on the last line.
 
 The city decides and prepares each sample (fanout) and writes it to every viewer (gateway); its CPU
 counts both. A peer's CPU counts its own process. `uwebsockets` is driven by `socketify`, whose loop
@@ -18,6 +20,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import uvloop
@@ -41,6 +44,21 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Each figure's median over the runs that were measured, and those runs beside it."""
+    measured = [run for run in runs if "error" not in run]
+    if not measured:
+        return runs[0]
+    figures: dict[str, Any] = {}
+    for name, value in measured[0].items():
+        values = [run[name] for run in measured]
+        if isinstance(value, dict):
+            figures[name] = {key: median(each[key] for each in values) for key in value}
+        else:
+            figures[name] = median(values)
+    return {**figures, "runs": runs}
+
+
 def line(server: str, row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{server:12} {row['error']}"
@@ -59,7 +77,11 @@ def main() -> int:
     )
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--servers", default=",".join(STARTS))
-    parser.add_argument("--seconds", type=float, default=10.0, help="measured, of each case")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each server, in turns")
+    parser.add_argument("--seconds", type=float, default=6.0, help="measured, of each run")
+    parser.add_argument(
+        "--json", action="store_true", help="the last line is one object (always so)"
+    )
     parser.add_argument("--warm", type=float, default=WARM_S, help="seconds played before")
     arguments = parser.parse_args()
     servers = arguments.servers.split(",")
@@ -70,13 +92,16 @@ def main() -> int:
         sink_program = peers.compiled(HERE / "sink.c", Path(folder))
         for text in arguments.cases.split(","):
             case = Case.parse(text, arguments.warm)
-            for server in servers:
-                try:
-                    row = uvloop.run(play(server, case, arguments.seconds, sink_program))
-                except (OSError, TimeoutError, ExceptionGroup) as error:
-                    row = {"error": why(error)}
-                rows.setdefault(text, {})[server] = row
-                print(line(server, row), file=sys.stderr, flush=True)
+            runs: dict[str, list[dict[str, Any]]] = {server: [] for server in servers}
+            for _ in range(arguments.rounds):
+                for server in servers:
+                    try:
+                        row = uvloop.run(play(server, case, arguments.seconds, sink_program))
+                    except (OSError, TimeoutError, ExceptionGroup) as error:
+                        row = {"error": why(error)}
+                    runs[server].append(row)
+                    print(line(server, row), file=sys.stderr, flush=True)
+            rows[text] = {server: median_of(each) for server, each in runs.items()}
     print(json.dumps({"cases": rows}))
     return 0
 

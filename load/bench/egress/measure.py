@@ -14,7 +14,7 @@ from typing import Any
 
 from load.bench.egress.citizens import Citizen
 from load.bench.egress.schedule import Schedule, publish, until
-from load.bench.silence import Gauge
+from load.bench.gauge import Gauge
 from shared.runtime.clock import monotonic_ns, pause
 
 WARM_S = 2.0

@@ -15,8 +15,8 @@ from load.bench.egress.bus import SUBJECT, Payload, connected
 from load.bench.egress.ingest import INSTANCE, StandIn
 from load.bench.egress.measure import Case, Start, Target, planned
 from load.bench.egress.schedule import MESSAGE_BYTES, payload, until
+from load.bench.gauge import Gauge
 from load.bench.own_city import starting_city
-from load.bench.silence import Gauge
 from shared.bus import Bus
 from shared.contracts.records import Tier
 from shared.identifiers import sanctuary_of_slug

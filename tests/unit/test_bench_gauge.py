@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from load.bench.silence import ACTED, SILENCE, buckets_in, percentile_ms, since, summary
+from load.bench.gauge import ACTED, SILENCE, buckets_in, percentile_ms, since, summary
 from services.gateway.core import Gateway
 from services.gateway.metrics import GatewayMetrics, Sweeps
 from services.gateway.settings import GatewaySettings
