@@ -107,6 +107,7 @@ class Outcome:
         """What could not be measured, though it was to be, is not kept."""
         wanted = self.story.thresholds
         latency = self.latency()
+        is_measured = latency.samples > 0 or self.verdict.ended_early
         fast = [each for each in self.groups() if not each.is_slow]
         due = max(1, sum(each.delivered + each.conflated + each.lost for each in fast))
         people = self.verdict.people
@@ -118,9 +119,9 @@ class Outcome:
             silence_ms = math.inf
         growth = [each["memory_mb_per_min"] for each in usage(self.readings).values()]
         values = {
-            "p50_ms": latency.p50 if latency.samples else math.inf,
-            "p99_ms": latency.p99 if latency.samples else math.inf,
-            "p999_ms": latency.p999 if latency.samples else math.inf,
+            "p50_ms": latency.p50 if is_measured else math.inf,
+            "p99_ms": latency.p99 if is_measured else math.inf,
+            "p999_ms": latency.p999 if is_measured else math.inf,
             "lost_share": sum(each.lost for each in fast) / due,
             "conflated_share": sum(each.conflated for each in fast) / due,
             "refused_share": sum(sum(each.refused.values()) for each in people) / sent,

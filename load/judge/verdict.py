@@ -62,6 +62,7 @@ class Verdict:
     against: dict[str, int] = field(default_factory=dict)
 
     never_shown: int = 0
+    owed: int = 0
     forged: int = 0
 
     def laws(self) -> list[Judged]:
@@ -74,6 +75,7 @@ class Verdict:
                 "unaccounted: in = out + refused + conflated + lost and shown", accounts.unaccounted
             ),
             law("granted in full, and never shown", self.never_shown),
+            law("owed to viewers, and nothing came at all", self._nothing_came()),
             law("delivered after struck", against.get(AFTER_STRUCK, 0)),
             law("above the granted tier", above),
             law("of a strand that was not introduced", against.get(NEVER_INTRODUCED, 0)),
@@ -84,6 +86,11 @@ class Verdict:
             law("windows that prove a forgery", self.windows.get("false", 0)),
             law("forged samples seen", self.forged),
         ]
+
+    def _nothing_came(self) -> int:
+        """Strands owed, if not one sample of anybody came, or was at least conflated."""
+        came = self.accounts.delivered or self.accounts.skipped.get("conflated")
+        return 0 if came or self.ended_early else self.owed
 
     @property
     def is_good(self) -> bool:
@@ -112,6 +119,7 @@ def judge(
         ended_early=ended_early,
         against=dict(accounts.against),
         never_shown=sum(each.never_shown for each in audiences),
+        owed=sum(each.owed for each in audiences),
         forged=sum(each.forged for each in audiences),
     )
     ticks = [seen for audience in audiences[:1] for seen in audience.coarse]

@@ -207,8 +207,8 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     lost_share: Share | None = None
     """Of what viewers at full should have got: lost and shown as lost. Cuts of the story's own count."""
     conflated_share: Share | None = None
-    refused_share: Share | None = None
-    """Of what citizens (not attackers) sent."""
+    refused_share: Share | None = 0.2
+    """Of what citizens (not attackers) sent. A tool that is half a minute late is refused everything."""
     unsent_share: Share | None = 0.2
     """Of what fell due: while its citizen had no open strand. A city that is gone takes nothing amiss."""
     silence_p99_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None

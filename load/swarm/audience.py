@@ -243,17 +243,19 @@ class Spectator:
         if self.is_turned_away:
             raise TurnedAway
 
-    def not_shown(self, finish: Finish) -> list[bytes]:
-        """Strands that this viewer, who never missed anything, had a right to and was not shown."""
-        totals = self.accounts.totals
-        if not self.keeps_books or self.is_far or totals.gaps or totals.disconnects:
-            return []
+    def owed(self, finish: Finish) -> list[bytes]:
+        """Strands that this viewer had a right to see."""
         here = self.house.plan.common.sanctuary
-        return [
-            strand
-            for strand, sanctuary in finish.visible.items()
-            if sanctuary == here and strand not in self.shown
-        ]
+        if self.is_far:
+            return []
+        return [strand for strand, sanctuary in finish.visible.items() if sanctuary == here]
+
+    def not_shown(self, finish: Finish) -> list[bytes]:
+        """Of those, what this viewer, who never missed anything, was not shown."""
+        totals = self.accounts.totals
+        if not self.keeps_books or totals.gaps or totals.disconnects:
+            return []
+        return [strand for strand in self.owed(finish) if strand not in self.shown]
 
     def turn_away(self) -> None:
         self.is_turned_away = not self.entered.is_set()
@@ -270,7 +272,7 @@ class House:
         self.counts: Counter[int] = Counter()
         self.batches: Counter[int] = Counter()
         self.due: Counter[int] = Counter()
-        self.frames = self.bytes_received = self.forged = self.never_shown = 0
+        self.frames = self.bytes_received = self.forged = self.never_shown = self.owed = 0
         self.coarse: dict[tuple[int, int], list[int]] = {}
         self.strangers: set[bytes] = set()
         """Pseudonyms of people who were here before ours."""
@@ -462,6 +464,7 @@ class House:
         deadline_ns = monotonic_ns() + self._finish.within_s * 1e9
         while monotonic_ns() < deadline_ns and any(map(self._is_waiting, self.spectators)):
             await pause(0.02)
+        self.owed = sum(len(each.owed(self._finish)) for each in self.spectators)
         if self.plan.bytes_per_s is not None:
             return  # what a slow viewer has not read yet is not lost
         for spectator in self.spectators:
@@ -506,6 +509,7 @@ class House:
             viewers=self.plan.viewers,
             forged=self.forged,
             never_shown=self.never_shown,
+            owed=self.owed,
         )
 
 

@@ -266,3 +266,5 @@ class AudienceReport(NamedTuple):
     """Samples that an attacker made in another's name, as often as they were seen."""
     never_shown: int = 0
     """Samples of strands that a viewer had a right to and was not even shown."""
+    owed: int = 0
+    """Strands that viewers had a right to, whatever they missed meanwhile."""

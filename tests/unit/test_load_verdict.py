@@ -91,6 +91,7 @@ def test_whoever_is_never_shown_and_what_is_forged_breaks_a_law() -> None:
     for seen, named in (
         (nothing._replace(never_shown=2), "granted in full, and never shown"),
         (nothing._replace(forged=2), "forged samples seen"),
+        (nothing._replace(owed=2), "owed to viewers, and nothing came at all"),
     ):
         found = judge(
             SpeakersReport([person()], {}, {}, [], 0.0, 1.0), [seen], viewers=1, ended_early=False
@@ -98,6 +99,26 @@ def test_whoever_is_never_shown_and_what_is_forged_breaks_a_law() -> None:
         assert [(each.name, each.value) for each in found.laws() if not each.is_kept] == [
             (named, 2)
         ]
+
+
+@pytest.mark.parametrize(
+    ("accounts", "ended_early", "is_good"),
+    [
+        (AccountsReport(), False, False),
+        (AccountsReport(), True, True),
+        (AccountsReport(delivered=1), False, True),
+        (AccountsReport(skipped={"conflated": 1}), False, True),
+        (AccountsReport(skipped={"lost": 1}), False, False),
+    ],
+    ids=("nothing", "ended early", "delivered", "conflated", "lost"),
+)
+def test_a_run_in_which_nothing_came_is_no_good_one(
+    accounts: AccountsReport, *, ended_early: bool, is_good: bool
+) -> None:
+    seen = AudienceReport(accounts, Counter(), {}, [], 0, 1, 1, 0)
+    speakers = SpeakersReport([person()], {}, {}, [], 0.0, 1.0)
+    found = judge(speakers, [seen._replace(owed=9)], viewers=1, ended_early=ended_early)
+    assert found.is_good is is_good
 
 
 def test_the_numbers_are_told_in_both_forms() -> None:

@@ -151,6 +151,9 @@ def test_what_could_not_be_measured_is_not_kept() -> None:
     found = outcome(nothing, thresholds={"p99_ms": 5000.0})
     assert broken(found) == ["p99_ms"]
     assert not found.is_good
+    found.verdict.ended_early = True  # before anything could be
+    assert broken(found) == []
+    found.verdict.ended_early = False
     assert ("BROKEN: p99_ms", "nothing was measured (at most 5000)") in outcome_rows(found)
     assert json.loads(msgspec.json.encode(outcome_json(found)))["thresholds"]["p99_ms"] == {
         "value": None,

@@ -150,6 +150,8 @@ def test_who_missed_something_or_sees_a_room_from_afar_is_owed_no_sight() -> Non
         found = house(books=None)
         found.spectators[0]._intake(msgpack.packb([message]), NOW)
         assert [each.not_shown(finish) for each in found.spectators] == [[], [STRAND]]
+        owed = [] if message[0] == "closeness" else [STRAND]
+        assert [each.owed(finish) for each in found.spectators] == [owed, [STRAND]]
     elsewhere = Finish({STRAND: 5}, 0.0, {STRAND: b"e" * 16})
     assert house(books=None).spectators[0].not_shown(elsewhere) == []
 
