@@ -61,7 +61,7 @@ _FAREWELL_S = 0.5
 class Service:
     """One gateway process. `address` is known after `start`."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, page: PageFiles) -> None:
         settings: GatewaySettings = runtime.settings
         self._runtime = runtime
         self._settings = settings
@@ -79,7 +79,7 @@ class Service:
         self._request = 0
         signatures = Signatures(self._to_speak, self._post, settings)
         pages = Pages(
-            PageFiles(),
+            page,
             signatures,
             rooms=lambda: self.core.listing.rooms(monotonic_ns()),
             is_ready=lambda: self.core.city is not None and not self.core.is_draining,
@@ -345,4 +345,7 @@ class Service:
 
 
 async def start(runtime: Runtime) -> None:
-    await Service(runtime).start()
+    # packing the page takes a tenth of a second of a core: on a busy machine long enough, with several
+    # gateways starting at once, for the supervisor to miss heartbeats
+    page = await asyncio.to_thread(PageFiles)
+    await Service(runtime, page).start()

@@ -19,6 +19,7 @@ import websockets
 from prometheus_client import CollectorRegistry
 from websockets.asyncio.client import ClientConnection, connect
 
+from services.gateway.page_files import PageFiles
 from services.gateway.service import Service
 from services.gateway.settings import GatewaySettings
 from shared import subjects
@@ -173,7 +174,7 @@ async def running_gateway(
         asyncio.get_running_loop().set_exception_handler(
             lambda _, context: runtime.fail(context.get("exception") or RuntimeError(str(context)))
         )
-        service = Service(runtime)
+        service = Service(runtime, PageFiles())
         await service.start()
         if is_known:
             await wait_until(lambda: service.core.city is not None, "the gateway knows its city")
