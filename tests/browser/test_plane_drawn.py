@@ -381,6 +381,7 @@ def test_a_hand_moves_one_and_the_edge_holds(bench: Open) -> None:
 
 
 def test_fifty_people_cost_little_and_leave_nothing_behind(bench: Open) -> None:
+    few = bench("people=5&tiles=4").evaluate("bench.frames(60)")
     page = bench("people=50&tiles=40")
     session = page.context.new_cdp_session(page)
 
@@ -392,8 +393,10 @@ def test_fifty_people_cost_little_and_leave_nothing_behind(bench: Open) -> None:
     page.evaluate("bench.frames(30)")
     before = heap()
     told = page.evaluate("bench.frames(60)")
-    # half of a frame at 60 a second, by the median: others may be using the machine
-    assert statistics.median(told["workMs"]) < 8
+    # beside a tenth of them on the same machine; the milliseconds are told, and asserted nowhere
+    work_ms = {name: statistics.median(of["workMs"]) for name, of in (("5", few), ("50", told))}
+    print(f"a frame's work by people, ms: {work_ms}")
+    assert work_ms["50"] < 25 * max(work_ms["5"], 0.1)
     assert heap() - before < 1_000_000
 
 
