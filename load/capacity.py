@@ -35,14 +35,14 @@ GATEWAY, FANOUT, NATS, INGEST = "gateway", "fanout", "nats-server", "ingest"
 CHECKED_WINDOW: Final = 8
 """Samples a seal of the admission bench's row that is held back."""
 KINDS: Final = {
-    GATEWAY: ("process", "frame", "message", "sample", "write", "byte"),
+    GATEWAY: ("process", "frame", "message", "sample", "sweep", "write", "byte"),
     FANOUT: ("process", "sample", "form", "message"),
     INGEST: ("process", "sample", "seal", "message"),
     NATS: ("process", "message", "byte"),
 }
 """The kinds of work that have a cost, by service. `form`: one sample prepared for one (form, gateway,
-audience). `frame`: one of a client. `message`: read from the bus or written to it. `byte`: written to
-viewers, or carried on the bus."""
+audience). `sweep`: one flush over whoever is owed something. `frame`: one of a client. `message`: read
+from the bus or written to it. `byte`: written to viewers, or carried on the bus."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ def points_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str, Point]]:
                     "process": 1.0,
                     "frame": counted["gateway_frames_in"],
                     "sample": counted["gateway_messages_prepared"],
+                    "sweep": counted["gateway_sweeps"],
                     "write": counted["gateway_writes"],
                     "byte": counted["gateway_bytes_out"],
                 }
@@ -385,6 +386,7 @@ def _load(
         "frame": said,
         "message": edges + ups + backs + (heard + BEATS_PER_S) * gateways,
         "sample": forms + t.seals,
+        "sweep": occupied(edges + backs, b.flushes_per_s * gateways),
         "write": t.writes,
         "byte": t.viewer_bytes - HEADS_BYTES * t.writes,
     }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from load.bench.connections import FILES_KEPT, most
-from load.bench.scaling import CHECK, FIT, GROWTH, Arrangement, Reading, growth
+from load.bench.scaling import CASES, CHECK, FIT, GROWTH, Arrangement, Reading, growth
 from shared.identifiers import MonotonicNs
 
 
@@ -31,6 +31,7 @@ def test_a_case_is_gateways_fanouts_viewers_and_rate() -> None:
 def test_what_the_model_is_judged_by_it_is_not_fitted_to() -> None:
     assert not set(FIT) & set(CHECK)
     assert set(GROWTH) <= set(CHECK)
+    assert sorted(CASES) == sorted((*FIT, *CHECK))
 
 
 def test_two_that_share_the_work_are_half_as_busy_and_cost_the_same() -> None:
