@@ -100,6 +100,26 @@ test("back is told as it is: whole only if the city and one's own numbers say so
   assert.equal(link.settled({ recovered: false }, 30_000), null, "nothing had been lost");
 });
 
+test("what is missing is counted from what was received last, not from when that was noticed", () => {
+  const link = new Link();
+  link.changed("live", 0);
+  link.heard(1000);
+  link.changed("waiting", 10_900); // silent, and then given up
+  link.changed("connecting", 10_950);
+  link.changed("live", 10_980);
+  link.heard(10_981);
+  link.changed("waiting", 10_990); // and lost again, before anything of the room was seen
+  link.changed("live", 10_999);
+  const gap = link.settled({ recovered: false }, 11_000);
+  assert.deepEqual(gap, { fromMs: 1000, toMs: 11_000, isWhole: false });
+  assert.equal(link.words(11_001), "back, 10.0 s missing");
+  link.heard(11_000);
+  link.missed(14_000); // told by the room, while the socket stood
+  link.heard(14_000);
+  link.missed(14_500);
+  assert.equal(secondsOf(link.settled({ recovered: false }, 15_000)), 4);
+});
+
 test("a connection that will not come back says so", () => {
   const link = new Link();
   link.changed("live", 0);

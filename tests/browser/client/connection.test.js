@@ -182,3 +182,18 @@ test("a watcher has no token, and says where it looks", async () => {
   assert.ok(events.some(({ type }) => type === "snapshot"));
   watcher.close();
 });
+
+test("every frame that can be read is told as heard, after what it tells of", () => {
+  const room = filled(16, 7);
+  const watcher = new Connection({
+    url: "ws://city/v1/live", watch: room, WebSocket: Socket, onEvent: (event) => events.push(event),
+  });
+  watcher.open();
+  Socket.all[0].hello();
+  Socket.all[0].give(["closeness", room, true], ["gap", room]);
+  Socket.all[0].give();
+  Socket.all[0].onmessage({ data: Uint8Array.of(0xc1).buffer });
+  assert.deepEqual(events.map(({ type, state }) => state ?? type), [
+    "connecting", "live", "heard", "closeness", "gap", "heard", "heard", "close", "closed",
+  ]);
+});

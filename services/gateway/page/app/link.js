@@ -30,6 +30,7 @@ export class Link {
   /** What the city writes to this page: `every` message, the `newest` of each, or of the `field` only. */
   rung = "every";
   #delays = [];
+  #heardMs = null;
   #lostMs = null;
   #backMs = null;
 
@@ -40,7 +41,7 @@ export class Link {
       this.state = "live";
     } else if (this.state === "live") {
       this.state = state === "closed" ? "closed" : "lost";
-      this.#lostMs = nowMs;
+      this.missed(nowMs);
       this.#backMs = null;
     } else if (state === "closed") this.state = "closed";
     else if (this.state === "closed" || this.state === "never") this.state = "connecting";
@@ -50,15 +51,20 @@ export class Link {
     this.lastClose = reason;
   }
 
+  /** Something was received, whatever it is. */
+  heard(nowMs) {
+    this.#heardMs = nowMs;
+  }
+
   /** An answer came after so long. */
   answered(roundTripMs) {
     this.#delays.push(roundTripMs);
     if (this.#delays.length > DELAYS_MAX) this.#delays.shift();
   }
 
-  /** The room told that something was missed, without the socket's end. */
+  /** Something was missed: since what was received last, however late that is noticed. */
   missed(nowMs) {
-    this.#lostMs ??= nowMs;
+    this.#lostMs ??= this.#heardMs ?? nowMs;
   }
 
   /**

@@ -282,6 +282,10 @@ export class Visit {
 
   #happened(event) {
     const nowMs = pageNowMs();
+    if (event.type === "heard") {
+      this.link.heard(nowMs); // which changes nothing that is shown
+      return;
+    }
     if (event.sanctuary !== undefined && !this.#isHere(event)) return;
     this.crowd.see(event, nowMs);
     this.#reactions[event.type]?.(event, nowMs);

@@ -50,6 +50,7 @@ export class Watching {
     } else if (event.type === "close") this.link.closed(event.reason);
     else if (event.type === "policy") this.policy = event.policy;
     else if (event.type === "rung") this.#slowed(event.rung);
+    else if (event.type === "heard") this.link.heard(nowMs);
     else if (event.type === "gap") this.link.missed(nowMs);
     else if (event.type === "snapshot") this.#settled(event, nowMs);
   }

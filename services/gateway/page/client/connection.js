@@ -135,6 +135,7 @@ export class Connection {
       this.#answer((session) => session.receive(message, nowMs), socket);
     }
     for (const event of this.viewer.takeEvents()) this.#onEvent(event);
+    this.#onEvent({ type: "heard" }); // last, so that what a frame tells of is counted from the one before
     this.#judge();
   }
 
