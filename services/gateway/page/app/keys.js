@@ -12,6 +12,8 @@ const DATABASE = "synchronia";
 const VERSION = 1;
 const SELF = "self";
 const STRANDS = "strands";
+/** Some browsers never answer (a known fault of Safari's): then nothing can be kept, and the page goes on. */
+const OPEN_MS_MAX = 3000;
 
 /**
  * @typedef {object} Kept
@@ -97,9 +99,25 @@ async function openRows() {
       request.result.createObjectStore(SELF);
       request.result.createObjectStore(STRANDS);
     };
-    return new Rows(await done(request));
+    return new Rows(await within(OPEN_MS_MAX, request));
   } catch {
-    return new Rows(null); // private windows, and browsers told to keep nothing
+    return new Rows(null); // private windows, browsers told to keep nothing, and those that never answer
+  }
+}
+
+/** A database that comes later is closed, so that it stands in no other page's way. */
+async function within(waitMs, request) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => {
+      request.addEventListener("success", () => request.result.close());
+      reject(new Error(`no answer within ${waitMs} ms`));
+    }, waitMs);
+  });
+  try {
+    return await Promise.race([done(request), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
