@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.steps import person, touch
+from tests.browser.steps import COMMONS, person, touch
 from tests.support.city import RunningCity
 from tests.support.visitor import PHONE, Visit
 
@@ -61,16 +61,41 @@ def test_a_link_shows_the_voice_without_keys(shared_city: RunningCity, visit: Vi
     assert visitor.said("open") == []
 
 
-def test_a_stage_that_is_none_is_an_empty_one(shared_city: RunningCity, visit: Visit) -> None:
-    """A room that is not public, and a name that nobody has, look the same."""
-    looks = []
-    for name in ("emotive-commons", "no-such-stage"):
-        visitor = visit(shared_city.url, expects=("WebSocket",))
-        page = visitor.open(f"/?watch={name}")
-        expect(page.get_by_text("You watch. Nobody sees you.")).to_be_visible()
-        expect(page.get_by_role("button", name=re.compile("^live"))).to_be_visible()
-        expect(page.get_by_role("region", name="Who you see")).to_contain_text(
-            "You see nobody here now."
-        )
-        looks.append(page.locator("body").aria_snapshot())
-    assert looks[0].replace("Emotive Commons", "A stage") == looks[1]
+@pytest.mark.parametrize(
+    ("name", "title", "subtitle"),
+    [
+        ("emotive-commons", COMMONS, "commons · open · nothing recorded"),
+        ("no-such-stage", "Synchronia", "This circle is not open to you now."),
+    ],
+)
+def test_what_is_not_public_is_shown_empty_and_not_called_public(
+    shared_city: RunningCity, visit: Visit, name: str, title: str, subtitle: str
+) -> None:
+    """What is listed is called as listed; all else is alike, whether it is there or not."""
+    page = visit(shared_city.url, expects=("WebSocket",)).open(f"/?watch={name}")
+    expect(page.get_by_text("You watch. Nobody sees you.")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^live"))).to_be_visible()
+    expect(page.get_by_role("heading", name=title, level=1)).to_be_visible()
+    expect(page.get_by_role("banner").get_by_role("paragraph")).to_have_text(subtitle)
+    expect(page.get_by_role("main")).to_match_aria_snapshot(
+        """
+        - main:
+          - /children: equal
+          - figure /^The plane/
+          - paragraph:
+            - /children: equal
+            - text: You watch. Nobody sees you.
+            - button "Take part"
+        """
+    )
+    expect(page.get_by_role("complementary")).to_match_aria_snapshot(
+        """
+        - complementary:
+          - region "Who you see":
+            - /children: equal
+            - heading "Who you see"
+            - list
+            - paragraph: You see nobody here now.
+            - button "Read the room"
+        """
+    )

@@ -6,6 +6,7 @@ import { copy } from "../../../services/gateway/page/app/copy.js";
 import { Link, median, secondsOf } from "../../../services/gateway/page/app/link.js";
 import { Notices, TOPICS } from "../../../services/gateway/page/app/notices.js";
 import { EVERY_MS, Says } from "../../../services/gateway/page/app/says.js";
+import { watchedTitles } from "../../../services/gateway/page/app/screens/header.js";
 import { clock, clockSeconds, ends, untilPhrase, untilWord } from "../../../services/gateway/page/app/times.js";
 import { hex } from "../../../services/gateway/page/client/bytes.js";
 
@@ -154,6 +155,23 @@ test("an address names a room by slug or by id", async () => {
   const id = "fd61f078d77e05cbe4869d8694f5d92b";
   assert.equal(hex(await sanctuaryNamed("open-stage")), id);
   assert.equal(hex(await sanctuaryNamed(id)), id);
+});
+
+test("what is watched is called as the city's list has it, and nothing is claimed of what is not in it", () => {
+  const room = (sanctuary, changes) => ({ sanctuary, name: sanctuary, setting: "open", public: false, ...changes });
+  const list = [room("c0", { kind: "commons" }), room("57", { kind: "stage", public: true }), room("9a", { kind: "stage" })];
+  const titles = (sanctuary, changes = {}) => {
+    const { title, subtitle } = watchedTitles({ list, sanctuary, isShown: false, ...changes });
+    return [title, subtitle];
+  };
+  assert.deepEqual(titles("57"), ["57", "stage · open · public"]);
+  assert.deepEqual(titles("c0"), ["c0", "commons · open · nothing recorded"]);
+  assert.deepEqual(titles("9a"), ["9a", "stage · open · nothing recorded"]);
+  assert.deepEqual(titles("00"), ["Synchronia", "This circle is not open to you now."]);
+  assert.deepEqual(titles("00", { list: null }), ["Synchronia", ""], "the list has not come");
+  const shown = ["A stage", "stage · public"]; // by invitation, so in no list, and yet for all to see
+  assert.deepEqual(titles("00", { isShown: true }), shown);
+  assert.deepEqual(titles("00", { list: null, isShown: true }), shown);
 });
 
 test("the texts are the brief's, filled in", () => {

@@ -14,7 +14,7 @@ import { keysOf, SEED_BYTES } from "./recovery.js";
 import { drawArrival } from "./screens/arrive.js";
 import { ConsentPanel } from "./screens/consent.js";
 import { Foot } from "./screens/foot.js";
-import { drawHeader, drawLinkDetails, kindWords } from "./screens/header.js";
+import { drawHeader, drawLinkDetails, kindWords, watchedTitles } from "./screens/header.js";
 import { drawKeep } from "./screens/keep.js";
 import { drawKeys, keysWords } from "./screens/keys.js";
 import { drawNotice, speakUp } from "./screens/notice.js";
@@ -455,8 +455,9 @@ class Page {
   #titles() {
     const visit = this.#visit;
     if (this.#screen === "watch") {
-      const stage = this.#list?.find(({ sanctuary }) => sanctuary === this.#watched);
-      return { title: stage?.name ?? "A stage", subtitle: "stage · public" };
+      return watchedTitles({
+        list: this.#list, sanctuary: this.#watched, isShown: this.#watching.isSettled,
+      });
     }
     if (this.#screen === "choose") {
       return { title: "Synchronia", subtitle: this.#isNew ? copy.welcome : copy.welcomeBack };

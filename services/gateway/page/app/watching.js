@@ -21,6 +21,8 @@ export class Watching {
   isWithdrawn = false;
   /** Whether one of the cells is oneself. */
   isCell = false;
+  /** Whether the stage's snapshot has come: of what cannot be watched none comes. */
+  isSettled = false;
   #connection;
 
   /**
@@ -62,6 +64,7 @@ export class Watching {
   }
 
   #settled(event, nowMs) {
+    this.isSettled = true;
     const gap = this.link.settled(event, nowMs);
     if (gap === null) return;
     const text = gap.isWhole ? copy.backWhole : copy.backMissing(secondsOf(gap));

@@ -1,5 +1,6 @@
 /** The header: where one is, and the state of the connection with its details. */
 
+import { copy } from "../copy.js";
 import { byId, make, rebuild, setAttribute, setText } from "../dom.js";
 import { secondsOf } from "../link.js";
 import { clockSeconds } from "../times.js";
@@ -7,6 +8,27 @@ import { clockSeconds } from "../times.js";
 /** "commons · open" */
 export function kindWords({ kind, setting }) {
   return [kind, setting].filter(Boolean).join(" · ");
+}
+
+/** "stage · open · public", of a room in the city's list. @param {import("./places.js").Listed} listed */
+export function roomWords(listed) {
+  return `${kindWords(listed)} · ${listed.public ? "public" : "nothing recorded"}`;
+}
+
+/**
+ * What a watched room is called: as the city's list has it; of what is not in it, nothing but whether it is
+ * shown at all.
+ * @param {object} of
+ * @param {import("./places.js").Listed[]|null} of.list nil: it has not come
+ * @param {string} of.sanctuary hexadecimal
+ * @param {boolean} of.isShown whether its snapshot has come
+ * @returns {{title: string, subtitle: string}}
+ */
+export function watchedTitles({ list, sanctuary, isShown }) {
+  const listed = list?.find((each) => each.sanctuary === sanctuary);
+  if (listed !== undefined) return { title: listed.name, subtitle: roomWords(listed) };
+  if (isShown) return { title: "A stage", subtitle: "stage · public" };
+  return { title: "Synchronia", subtitle: list === null ? "" : copy.notOpen };
 }
 
 /** @param {{title: string, subtitle: string, link: import("../link.js").Link, nowMs: number}} of */

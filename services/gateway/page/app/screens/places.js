@@ -1,7 +1,7 @@
 /** The sanctuaries of the city, as one may choose among them. */
 
 import { byId, make, rebuild } from "../dom.js";
-import { kindWords } from "./header.js";
+import { roomWords } from "./header.js";
 
 /**
  * @typedef {object} Listed
@@ -32,7 +32,7 @@ export function drawPlaces({ list, current, onChoose }) {
     return list.map((listed) => {
       const link = make("a", { href: `?room=${listed.sanctuary}` },
         make("b", null, listed.name),
-        make("small", null, `${kindWords(listed)} · ${listed.public ? "public" : "nothing recorded"}`));
+        make("small", null, roomWords(listed)));
       if (listed.sanctuary === current) link.setAttribute("aria-current", "page");
       link.dataset.k = listed.sanctuary;
       link.addEventListener("click", (event) => {
