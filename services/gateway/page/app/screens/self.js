@@ -2,7 +2,7 @@
 
 import { VOCABULARY } from "../../client/sample.js";
 import { inWords, wordsNear } from "../../plane/feeling.js";
-import { copy } from "../copy.js";
+import { asideOf } from "../asides.js";
 import { button, byId, make, rebuild, setText } from "../dom.js";
 
 const EVERY_MS = 250;
@@ -54,23 +54,8 @@ export class Self {
     const { feeling } = visit.speaking;
     const twin = byId("twin");
     const sentence = feeling === null ? "" : `You: ${inWords(feeling)}.`;
-    const aside = this.#aside(visit, nowMs);
+    const aside = asideOf(visit, nowMs);
     rebuild(twin, `${sentence}|${aside}`, () => [sentence, make("small", null, aside)]);
-  }
-
-  #aside(visit, nowMs) {
-    if (visit.isWithdrawn) return "Nobody receives anything from you.";
-    if (visit.link.state !== "live") return "No connection. Only you can see this.";
-    if (visit.policy !== null && !visit.maySpeak) return copy.onlyVoices;
-    if (!visit.hasSpoken || visit.speaking.feeling === null) return copy.beforeFirst;
-    if (!visit.isSpeaking) return copy.onlyYou;
-    const { arrivals } = visit.speaking;
-    const lateMs = arrivals.lateMs(nowMs);
-    if (lateMs !== null) return copy.notArrived(lateMs / 1000);
-    if (arrivals.acknowledged === null) return "On its way.";
-    if (visit.mirrors(nowMs).every(({ tier }) => tier === 0)) return copy.unseen;
-    const { delayMs } = arrivals;
-    return delayMs === null ? "Arrived." : `Arrived after ${Math.round(delayMs)} ms.`;
   }
 
   #chips(shown, labels, isSpeaking) {
