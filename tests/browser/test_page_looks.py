@@ -132,3 +132,28 @@ def test_every_screen_can_be_read_by_everybody(
         if sideways(visitor.page) > 0:
             wrong.append(f"{name}: scrolls sideways by {sideways(visitor.page)} px")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_forced_colours_the_dot_of_the_link_tells_its_states_apart(
+    quiet_city: RunningCity, visit: Visit, scheme: str
+) -> None:
+    visitor = visit(quiet_city.url, scheme=scheme, forced_colors="active")
+    page = visitor.open()
+    expect(page.get_by_role("button", name="Make my keys and enter")).to_be_visible()
+    # a copy, which the page does not draw again meanwhile
+    page.evaluate(
+        """() => {
+            const copied = document.getElementById("link").cloneNode(true);
+            Object.assign(copied.style, { position: "fixed", left: 0, top: "50%", zIndex: 9 });
+            document.body.append(copied);
+        }"""
+    )
+    dot = page.locator("body > #link i")
+    looks = {}
+    for kind in ("live", "lost", "connecting"):
+        page.locator("body > #link").evaluate("(link, kind) => { link.dataset.kind = kind; }", kind)
+        looks[kind] = dot.screenshot()
+    dot.evaluate("(dot) => { dot.style.background = 'none'; dot.style.border = 0; }")
+    looks["none"] = dot.screenshot()
+    assert len(set(looks.values())) == len(looks), "each differs from the others, and from no dot"
