@@ -16,6 +16,7 @@ pytestmark = pytest.mark.timeout(120)
 NO_WEBCRYPTO = (
     "Keys need a safe connection. Open this page by https or on localhost. You can still watch."
 )
+KEYS_ARE_MADE = "Your keys are made here and stay in this browser."
 WELCOME_BACK = "Welcome back. You are seen by nobody yet."
 
 
@@ -107,6 +108,9 @@ def test_without_webcrypto_one_is_told_and_can_watch(quiet_city: RunningCity, vi
     expect(page.get_by_text(NO_WEBCRYPTO)).to_be_visible()
     assert page.evaluate("() => [isSecureContext, typeof crypto.subtle]") == [False, "undefined"]
     assert page.get_by_role("button", name="Make my keys and enter").count() == 0
+    assert page.get_by_text(KEYS_ARE_MADE).count() == 0
+    trusted = visit(quiet_city.url).open()
+    expect(trusted.get_by_text(KEYS_ARE_MADE)).to_be_visible()
     page.get_by_role("button", name="Just watch").click()
     expect(page.get_by_text("You watch. Nobody sees you.")).to_be_visible()
 

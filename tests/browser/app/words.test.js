@@ -152,6 +152,7 @@ test("no end is offered last, and every other is in the future, whole five minut
 test("an address names a room by slug or by id", async () => {
   assert.deepEqual(readAddress("?watch=open-stage"), { watch: "open-stage", room: null });
   assert.deepEqual(readAddress(""), { watch: null, room: null });
+  assert.deepEqual(readAddress("?watch=&room="), { watch: null, room: null }, "without a name it is none");
   const id = "fd61f078d77e05cbe4869d8694f5d92b";
   assert.equal(hex(await sanctuaryNamed("open-stage")), id);
   assert.equal(hex(await sanctuaryNamed(id)), id);
