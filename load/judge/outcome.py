@@ -74,14 +74,6 @@ class Outcome:
         """The busiest of the run's own processes, as a share of one core."""
         return max((each["cpu"] for each in usage(self.own_readings).values()), default=0.0)
 
-    def latency(self) -> Percentiles:
-        """Of all viewers who read as fast as they can."""
-        latencies = Latencies()
-        for each in self.audiences:
-            if not each.is_slow:
-                latencies.counts.update(each.latencies)
-        return latencies.percentiles()
-
     def judged(self) -> list[Judged]:
         return [*self._laws(), *self._thresholds()]
 
@@ -106,7 +98,7 @@ class Outcome:
     def _thresholds(self) -> list[Judged]:
         """What could not be measured, though it was to be, is not kept."""
         wanted = self.story.thresholds
-        latency = self.latency()
+        latency = self.verdict.latency
         is_measured = latency.samples > 0 or self.verdict.ended_early
         fast = [each for each in self.groups() if not each.is_slow]
         due = max(1, sum(each.delivered + each.conflated + each.lost for each in fast))

@@ -50,6 +50,7 @@ class Verdict:
     people: list[PersonReport]
     accounts: AccountsReport
     latency: Percentiles
+    """Of those who read as fast as they can."""
     windows: dict[str, int]
     withdrawals: list[Silenced]
     late_ms_max: float
@@ -104,7 +105,8 @@ def judge(
     windows: dict[str, int] = {}
     for audience in audiences:
         accounts.add(audience.accounts)
-        latencies.counts.update(audience.latencies)
+        if not audience.is_slow:
+            latencies.counts.update(audience.latencies)
         for state, count in audience.windows.items():
             windows[state] = windows.get(state, 0) + count
     verdict = Verdict(

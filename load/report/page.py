@@ -80,7 +80,7 @@ def report_html(outcome: Outcome, *, made_at: str = "", command: str = "") -> st
 
 
 def _key_numbers(outcome: Outcome) -> str:
-    latency, verdict = outcome.latency(), outcome.verdict
+    latency, verdict = outcome.verdict.latency, outcome.verdict
     sent = sum(each.sent for each in verdict.people)
     cells = [
         (f"{sent:,}", "samples sent"),

@@ -372,6 +372,13 @@ def test_lines_differ_without_colours_and_acts_keep_their_numbers() -> None:
         assert told in drawing
 
 
+def test_who_reads_slowly_by_intent_is_in_no_latency_of_the_run() -> None:
+    slow = audience("slow", is_slow=True)._replace(latencies=Counter({9000 * MS: 900}))
+    found = outcome(audience(), slow)
+    assert found.verdict.latency == outcome(audience()).verdict.latency
+    assert found.verdict.latency.max < 1000
+
+
 def test_histograms_of_processes_merge_to_that_of_all() -> None:
     one, other = Counter({MS: 50, 40 * MS: 1}), Counter({3 * MS: 48, 80 * MS: 1})
     merged = Latencies(one + other).percentiles()
