@@ -144,6 +144,16 @@ def test_a_plan_has_one_fingerprint_and_every_change_gives_another() -> None:
     assert len(set(prints.values())) == 4
 
 
+@pytest.mark.parametrize("part", ["roles", "cues", "changes", "viewers_changes", "assaults"])
+def test_the_fingerprint_is_of_everything_that_is_planned(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = Schedule(find_story("quick")[0], {})
+    whole = schedule.fingerprint()
+    monkeypatch.setattr(Schedule, part, lambda *_: [])
+    assert schedule.fingerprint() != whole
+
+
 def test_a_plan_is_told_act_by_act() -> None:
     rows = dict(plan_rows(*find_story("quick")))
     assert rows["people"] == "8 neighbours, 3 late"
