@@ -1,9 +1,10 @@
 """Slow viewers: a tenth of a thousand reads 1 kB/s; what the others, and the gateway, notice of it.
 
-    python -m load.bench.ladder [--seconds 10] [--rounds 3]
+    python -m load.bench.ladder
+    python -m load.bench.ladder --case 1000x500 --slow 100 --seconds 10 --rounds 3
 
-In turns: 900 viewers alone, then the same beside 100 slow ones, 500 samples a second. When the last
-sample is out the slow ones read as fast as the others; the run ends when none stands on a lower rung.
+In turns: the fast viewers alone, then the same beside the slow ones. When the last sample is out the
+slow ones read as fast as the others; the run ends when none stands on a lower rung.
 Prints one JSON object.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +26,6 @@ from load.bench.egress.measure import Case, Target, measure
 from load.bench.egress.servers import HERE, city
 from load.bench.memory import kilobytes
 
-VIEWERS, SLOW, RATE = 1000, 100, 500
 P99_GOAL, MEMORY_GOAL_BYTES = 1.10, 50_000_000
 """Of the others' p99 without slow ones; of the gateway's growth beyond its growth without them."""
 
@@ -54,11 +55,17 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--case", default="1000x500", help="viewers x samples a second")
+    parser.add_argument("--slow", type=int, default=100, help="of the viewers, read 1 kB a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="measured, of each run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind, in turns")
     parser.add_argument("--json", action="store_true", help="one object (always so)")
     options = parser.parse_args()
-    kinds = {"alone": Case(VIEWERS - SLOW, RATE), "beside_slow": Case(VIEWERS, RATE, slow=SLOW)}
+    whole = Case.parse(options.case)
+    kinds = {
+        "alone": replace(whole, viewers=whole.viewers - options.slow),
+        "beside_slow": replace(whole, slow=options.slow),
+    }
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in kinds}
     with tempfile.TemporaryDirectory(prefix="synchronia-sink-") as folder:
         sink = peers.compiled(HERE / "sink.c", Path(folder))

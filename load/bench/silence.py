@@ -1,10 +1,11 @@
 """Withdrawal to silence at half a million deliveries a second, at fast and at slow viewers.
 
-    python -m load.bench.silence [--seconds 20]
+    python -m load.bench.silence
+    python -m load.bench.silence --case 1000x500 --slow 100 --seconds 20
 
-1000 viewers, 500 samples a second of forty people; every 0.4 s the next of them withdraws everything,
-and grants again a second after it was acted on. Nobody tells ingest: the samples go on coming, so that
-what is counted is what fanout and gateway do. Counted by the gateway, at its last hand-over to the
+Forty people speak; every 0.4 s the next of them withdraws everything, and grants again a second after
+it was acted on. Nobody tells ingest: the samples go on coming, so that what is counted is what fanout
+and gateway do. Counted by the gateway, at its last hand-over to the
 kernel (`gateway_withdrawal_silence_seconds`). Prints one JSON object.
 """
 
@@ -15,6 +16,7 @@ import asyncio
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,6 @@ from shared.contracts.records import Tier
 from shared.identifiers import sanctuary_of_slug
 from shared.runtime.clock import pause
 
-VIEWERS, SLOW, RATE = 1000, 100, 500
 EVERY_S = 0.4
 AWAY_S = 1.0
 P99_GOAL_MS = 50
@@ -67,10 +68,13 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--case", default="1000x500", help="viewers x samples a second")
+    parser.add_argument("--slow", type=int, default=100, help="of the viewers, the second time")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured, of each run")
     parser.add_argument("--json", action="store_true", help="one object (always so)")
     options = parser.parse_args()
-    kinds = {"fast": Case(VIEWERS, RATE), "slow_tenth": Case(VIEWERS, RATE, slow=SLOW)}
+    fast = Case.parse(options.case)
+    kinds = {"fast": fast, "slow_tenth": replace(fast, slow=options.slow)}
     said: dict[str, Any] = {"p99_goal_ms": P99_GOAL_MS}
     with tempfile.TemporaryDirectory(prefix="synchronia-sink-") as folder:
         sink = peers.compiled(HERE / "sink.c", Path(folder))
