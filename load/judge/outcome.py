@@ -118,6 +118,7 @@ class Outcome:
             "conflated_share": sum(each.conflated for each in fast) / due,
             "refused_share": sum(sum(each.refused.values()) for each in people) / sent,
             "unsent_share": unsent / (sent + unsent),
+            "unanswered_share": sum(each.unanswered for each in people) / sent,
             "silence_p99_ms": silence_ms,
             "memory_mb_per_min": max(growth, default=0.0),
         }

@@ -8,7 +8,7 @@ from itertools import pairwise
 from load.judge.outcome import Outcome
 from load.judge.timeline import Second
 from load.report.plots import Line, bars, chart
-from load.report.told import found, outcome_rows
+from load.report.told import cautions, found, outcome_rows
 from load.swarm.latency import Latencies
 from load.swarm.meter import Reading
 
@@ -69,6 +69,7 @@ def report_html(outcome: Outcome, *, made_at: str = "", command: str = "") -> st
         f"<title>{escape(story.name)}: a run of Synchronia</title><style>{STYLE}</style>",
         f"<h1>{escape(story.name)}</h1><p class=about>{escape(story.about)}</p>",
         f'<p class="verdict{"" if outcome.is_good else " bad"}">{escape(said)}</p>',
+        *(f"<p>Caution: {escape(sentence)}.</p>" for sentence in cautions(outcome)),
         _key_numbers(outcome),
         _acts(outcome),
         *_plots(outcome),

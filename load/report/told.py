@@ -20,6 +20,9 @@ from load.swarm.plan import PersonReport
 TOOL_BUSY_MAX = 0.85
 """Of a core. Above it a process of the tool is likely to be what is measured."""
 
+TOOL_LATE_MS_MAX = 1000.0
+"""Behind its schedule at worst; what it sends so late is late at every viewer."""
+
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """For machines; names are stable, fields are only added."""
@@ -181,6 +184,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     }
     found["services"] = usage(outcome.readings)
     found["tool"] = usage(outcome.own_readings)
+    found["cautions"] = cautions(outcome)
     found["samples_a_frame"] = {
         str(size): count for size, count in sorted(timeline.batches.items())
     }
@@ -242,15 +246,23 @@ def outcome_rows(outcome: Outcome) -> list[tuple[str, str]]:
             )
             for name, used in usage(readings).items()
         ]
-    if outcome.tool_busy() > TOOL_BUSY_MAX:
-        share = f"{100 * outcome.tool_busy():.0f} % of a core"
-        lines.append(
-            ("CAUTION", f"one of the tool's processes used {share}: its waiting is counted too")
-        )
+    lines += [("CAUTION", sentence) for sentence in cautions(outcome)]
     lines += judged_rows(outcome.judged())
     if outcome.knee is not None:
         lines.append(("the knee", outcome.knee.sentence()))
     return lines
+
+
+def cautions(outcome: Outcome) -> list[str]:
+    """Why the figures may be the tool's own, and not the city's."""
+    found = []
+    if outcome.tool_busy() > TOOL_BUSY_MAX:
+        share = f"{100 * outcome.tool_busy():.0f} % of a core"
+        found.append(f"one of the tool's processes used {share}: its waiting is counted too")
+    late_ms = outcome.verdict.late_ms_max
+    if late_ms > TOOL_LATE_MS_MAX:
+        found.append(f"the tool fell {late_ms / 1000:.1f} s behind its schedule: so late it sent")
+    return found
 
 
 def judged_rows(judged: list[Judged]) -> list[tuple[str, str]]:

@@ -211,6 +211,8 @@ class Thresholds(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Of what citizens (not attackers) sent. A tool that is half a minute late is refused everything."""
     unsent_share: Share | None = 0.2
     """Of what fell due: while its citizen had no open strand. A city that is gone takes nothing amiss."""
+    unanswered_share: Share | None = 0.2
+    """Of what citizens sent: no word ever came whether it was taken."""
     silence_p99_ms: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """From the signing of a withdrawal to the last byte at any viewer."""
     memory_mb_per_min: Annotated[float, msgspec.Meta(gt=0)] | None = None

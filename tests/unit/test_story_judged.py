@@ -194,6 +194,24 @@ def test_a_tool_that_is_always_busy_says_that_it_measures_itself() -> None:
         assert outcome_json(found)["tool"]["viewers v 1"]["cpu"] == cpu_s
 
 
+def test_a_tool_that_fell_behind_says_so_everywhere() -> None:
+    found = outcome(audience())
+    assert outcome_json(found)["cautions"] == []
+    found.verdict.late_ms_max = 6540.9
+    told = "the tool fell 6.5 s behind its schedule"
+    assert told in dict(outcome_rows(found))["CAUTION"]
+    assert told in outcome_json(found)["cautions"][0]
+    assert told in report_html(found)
+
+
+def test_samples_without_any_answer_are_not_simply_forgotten() -> None:
+    found = outcome(audience())
+    found.verdict.people[0].unanswered = 20
+    assert broken(found) == []
+    found.verdict.people[0].unanswered = 21  # of 100 sent
+    assert broken(found) == ["unanswered_share"]
+
+
 def test_the_ladder_is_told_second_by_second() -> None:
     timeline = Timeline()
     for at_ms, rungs in (
