@@ -10,7 +10,7 @@ from services.gateway.core.ladder import FALL_BYTES
 from shared.codec import encode
 from shared.contracts import Clear, Deliver, Enter, SampleShown, Segment
 from shared.contracts import client as c
-from tests.support.broker import Broker, wait_until
+from tests.support.broker import Broker
 from tests.support.gateway_city import (
     CITIZEN,
     ROOM,
@@ -65,8 +65,9 @@ async def test_a_slow_socket_walks_down_the_ladder_and_up(broker: Broker) -> Non
             await say(50)
         for _ in range(40):
             await say(50)
+        while not egress.rungs()["field"]:  # the kernel's buffers may still have had room
+            await say(50)
         assert held < 2 * FALL_BYTES
-        await wait_until(lambda: egress.rungs()["field"] == 1, "it has fallen to the field")
         slow.socket.transport.resume_reading()
         rungs: list[str] = []
         told: list[int] = []
