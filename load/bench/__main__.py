@@ -5,7 +5,8 @@
 Each part starts a city of its own (without the scripted citizens) on free ports and ends it. The
 machine may be busy: every part is told beside the floor, or beside other servers, of the same run, so
 that a ratio can be read. Nothing here fails for being slow; a part whose books do not balance does.
-Beside the JSON lies one HTML file with the table and the plots.
+Beside the JSON lies one HTML file with the table and the plots. Parts measured again at the same commit
+replace theirs in its file, and leave the others.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def about() -> dict[str, Any]:
         model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
     return {
         "commit": git("rev-parse", "--short", "HEAD")
-        + ("+" if git("status", "--porcelain") else ""),
+        + ("+" if git("status", "--porcelain", "--", ".", ":!load/results") else ""),
         "date": time.strftime("%Y-%m-%d"),
         "machine": platform.machine(),
         "processor": model,
@@ -77,6 +78,14 @@ def about() -> dict[str, Any]:
         "versions": {name: version(name) for name in PACKAGES},
         "load_average_before": os.getloadavg()[0],
     }
+
+
+def earlier(file: Path, commit: str) -> dict[str, Any]:
+    """What was measured before at this very commit."""
+    if not file.exists():
+        return {}
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found if found.get("commit") == commit else {}
 
 
 def main() -> int:
@@ -95,6 +104,8 @@ def main() -> int:
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
     result: dict[str, Any] = about()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    file = arguments.out / f"{result['date']}-{result['commit'].rstrip('+')}.json"
     with tempfile.TemporaryDirectory(prefix="synchronia-bench-") as folder:
         recordings = arguments.recordings
         if recordings is None:
@@ -116,9 +127,8 @@ def main() -> int:
                     result[part] = replays.recovery(recordings)
                 case _:
                     result[part] = program(part)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    file = arguments.out / f"{result['date']}-{result['commit'].rstrip('+')}.json"
-    file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
+            result = {**earlier(file, result["commit"]), **result}
+            file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
     file.with_suffix(".html").write_text(page(result), encoding="utf-8")
     print("\n".join(rows(result)))
     print(f"written: {file}, and its page beside it")
