@@ -49,9 +49,10 @@ def program(part: str) -> dict[str, Any]:
     """Its progress goes to standard error, its last line is its result."""
     command = [sys.executable, "-m", f"load.bench.{part}", *PROGRAMS[part], "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode or not done.stdout.strip():
+    try:
+        result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError):
         return {"error": f"ended with status {done.returncode}"}
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return {"command": command[1:], **result}
 
 
