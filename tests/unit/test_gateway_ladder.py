@@ -410,6 +410,17 @@ def test_of_slow_viewers_one_who_must_not_get_a_citizen_does_not() -> None:
             assert list(numbers_in(told, citizen)) == list(range(80))
 
 
+def test_whoever_enters_again_while_parked_gets_the_older_ahead_of_the_snapshot() -> None:
+    room = Room(backlog_bytes_max=16_000)
+    room.egress.pause(SESSION)
+    room.say(3)
+    room.egress.enter(SESSION, KEY, SLOT, (), recovered=False)
+    room.egress.resume(SESSION)
+    room.sweep()
+    kinds = [type(message).__name__ for message in room.written[SESSION]]
+    assert kinds == ["SampleShown"] * 6 + ["Snapshot"]
+
+
 def test_nobody_who_was_struck_is_in_what_was_conflated() -> None:
     room = Room()
     room.egress.pause(SESSION)

@@ -232,6 +232,8 @@ class Egress:
         if viewer.session not in audience.members:
             audience.add(viewer)
             viewer.audiences[key] = None
+        else:
+            self._catch_up(viewer, audience)  # what waits is older than what is shown now
         return audience
 
     def enter_followers(
