@@ -28,3 +28,5 @@ CLOSE_FRAMES = {
     code: frame(CLOSE, code.to_bytes(2, "big") + close_name(code).encode()) for code in CloseCode
 }
 PING_FRAME = frame(PING, b"")
+PONG_FRAME = frame(PONG, b"")
+"""Unasked: RFC 6455, section 5.5.3, allows it at any time, and nobody answers it."""

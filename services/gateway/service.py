@@ -6,7 +6,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from services.gateway import frames
 from services.gateway.connection import Connection
@@ -28,9 +28,11 @@ from services.gateway.door import Door
 from services.gateway.http import Pages
 from services.gateway.metrics import GatewayMetrics, Sweeps
 from services.gateway.page_files import PageFiles
+from services.gateway.send_each import send_each
 from services.gateway.settings import GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.sse import EventStream
+from services.gateway.websocket import LiveSocket
 from shared import subjects
 from shared.contracts import (
     Answers,
@@ -170,6 +172,10 @@ class Service:
         if live.session is not None:
             self.core.paused(live.session)
 
+    def took_nothing(self, live: Connection) -> None:
+        if live.session is not None:
+            self.core.took_nothing(live.session)
+
     def resumed(self, live: Connection) -> None:
         if live.session is not None:
             self.core.resumed(live.session)
@@ -249,8 +255,10 @@ class Service:
                     bus.publish(subject, event)
                 case Ask():
                     self._runtime.bus.ask(effect, self._answered)
-                case Write() | WriteMany():
-                    self._write(effect)
+                case Write():
+                    self._writers[effect.session](_bytes_of(effect))
+                case WriteMany():
+                    raise AssertionError("only a sweep writes to many")
                 case Close(session, code):
                     self._sockets[session].close(code)
                 case Cut(session):
@@ -270,20 +278,28 @@ class Service:
                     assert_never(effect)
 
     def _write(self, effect: Write | WriteMany) -> None:
-        frame = effect.payload
-        if effect.form is not Form.EVENTS:
-            opcode = frames.TEXT if effect.form is Form.JSON else frames.BINARY
-            frame = frames.frame(opcode, frame)
-        writers = self._writers
-        if isinstance(effect, Write):
-            writers[effect.session](frame)
-            count = 1
+        """Of a sweep: whole frames go past the transports, which hold nothing of who is written to."""
+        written = _bytes_of(effect)
+        sessions = [effect.session] if isinstance(effect, Write) else effect.sessions
+        count = len(sessions)
+        if effect.form is Form.EVENTS:
+            for session in sessions:
+                self._writers[session](written)
         else:
-            for session in effect.sessions:
-                writers[session](frame)
-            count = len(effect.sessions)
+            lives = []
+            slow = self.core.slow
+            for session in sessions:
+                live = cast("LiveSocket", self._sockets[session])
+                if live.transport.is_closing():
+                    continue  # its descriptor may be another's by now
+                if session in slow:
+                    count -= not live.write_whole(written)
+                else:
+                    lives.append(live)
+            for place, taken in send_each([live.descriptor for live in lives], written):
+                count -= not lives[place].unsent(written, taken)
         self.sweeps.writes += count
-        self.sweeps.bytes_out += count * len(frame)
+        self.sweeps.bytes_out += count * len(written)
 
     def _end_turn_soon(self) -> None:
         """Once everything that has arrived was received, flush; not before."""
@@ -349,3 +365,11 @@ async def start(runtime: Runtime) -> None:
     # gateways starting at once, for the supervisor to miss heartbeats
     page = await asyncio.to_thread(PageFiles)
     await Service(runtime, page).start()
+
+
+def _bytes_of(effect: Write | WriteMany) -> bytes:
+    """As they go to the socket."""
+    if effect.form is Form.EVENTS:
+        return effect.payload
+    opcode = frames.TEXT if effect.form is Form.JSON else frames.BINARY
+    return frames.frame(opcode, effect.payload)

@@ -58,6 +58,9 @@ class LiveSocket(WSListener):
         self._opcode: Any = WSMsgType.TEXT if upgrade.is_json else WSMsgType.BINARY
         self._parts: list[bytes] | None = None
         self._parts_bytes = 0
+        self.descriptor: int = transport.get_extra_info("socket").fileno()
+        """For whole frames, while the transport is open and holds nothing."""
+        self._is_knocking = False
 
     @property
     def form(self) -> Form:
@@ -130,13 +133,51 @@ class LiveSocket(WSListener):
 
     def pause_writing(self) -> None:
         self.is_paused = True
-        self.hub.paused(self)
+        if self._is_knocking:
+            self.hub.took_nothing(self)
+        else:
+            self.hub.paused(self)
 
     def resume_writing(self) -> None:
         self.is_paused = False
         self.hub.resumed(self)
 
     # ── to the client ────────────────────────────────────────────────────────────────────────────
+
+    def write_whole(self, frame: bytes) -> bool:
+        """Write a frame past the transport wholly or not at all: to who often has no room. Where a frame
+        ends, a segment does too (MSG_EOR), so that none begins in the room that is left of the one before
+        and then finds no other. False: the core has it again.
+        """
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, self.descriptor)
+        try:
+            taken = tcp.send(frame, socket.MSG_EOR)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            taken = -1
+        finally:
+            tcp.detach()  # it stays the transport's
+        return taken == len(frame) or self.unsent(frame, taken)
+
+    def unsent(self, frame: bytes, taken: int) -> bool:
+        """The socket took only so many bytes of a frame that was written past the transport (-1: it is
+        broken). A part must be followed by the rest; of a whole frame nothing needs to leave our hands.
+        False: the core has it again.
+        """
+        if taken == 0 and self._waits_for_room():
+            return False
+        self.transport.write(frame[max(taken, 0) :])
+        return True
+
+    def _waits_for_room(self) -> bool:
+        """A transport says when there is room again only if something waits in it: with nobody's data.
+        False: there is room for that.
+        """
+        self._is_knocking = True
+        self.transport.write(frames.PONG_FRAME)
+        self._is_knocking = False
+        return self.is_paused
 
     def ping(self) -> None:
         if not self.is_closing and not self.is_paused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import http.client
+import importlib.util
 import os
 import resource
 import shutil
@@ -83,6 +84,7 @@ def examine(state: Path, port: int, nats_server: Path | None) -> Iterator[Findin
         city = None
     yield check_python()
     yield check_libraries()
+    yield check_compiled()
     yield check_binary(nats_server)
     yield check_port(port, city)
     yield check_state(state)
@@ -119,6 +121,17 @@ def check_libraries() -> Finding:
     if missing:
         return Finding("libraries", "wrong", f"missing: {', '.join(missing)}", "run: make setup")
     return Finding("libraries", "ok", "all installed")
+
+
+def check_compiled() -> Finding:
+    if importlib.util.find_spec("services.gateway._send_each") is None:
+        return Finding(
+            "writes",
+            "warning",
+            "in Python: a gateway takes some tenth more of a core",
+            "install a C compiler and Python's headers (Debian: gcc python3-dev), then: make setup",
+        )
+    return Finding("writes", "ok", "compiled")
 
 
 def check_binary(given: Path | None) -> Finding:

@@ -87,3 +87,56 @@ async def test_silence_is_told_and_a_transport_with_struck_bytes_is_cut_off(
         assert 'gateway_withdrawal_silence_seconds_count{read="elsewhere"} 0.0' in text
         assert CITIZEN.hex() not in text
         await reader.socket.close()
+
+
+@on_uvloop
+async def test_a_slow_viewer_keeps_nothing_of_who_is_struck_and_stays(broker: Broker) -> None:
+    """Of a viewer that has fallen behind before, the transport never holds anybody's bytes: what found no
+    room waits in the gateway, where a strike finds it, and nobody has to be cut off.
+    """
+    city = await make_city(broker)
+    async with running_gateway(broker) as gateway:
+        reader = await dial(gateway.url)
+        slow = await dial(gateway.url, max_queue=1)
+        for client in (reader, slow):
+            await client.join(city)
+        slow_session = slow.hello.session
+        enters = [Enter(client.hello.session, ROOM, (), ()) for client in (reader, slow)]
+        city.edge(Clear(), *enters, number=0)
+        for client in (reader, slow):
+            await client.wait_for(c.Snapshot)
+        core = gateway.service.core
+        part = Segment(CITIZEN, encode(SampleShown(STRAND, bytes(700))))
+        told = 0
+
+        async def tell_until_it_waits() -> None:
+            nonlocal told
+            while core.egress.backlog_bytes() < 20 * len(part.message):
+                city.edge(Deliver(members(), (part,) * 5))
+                told += 5
+                for _ in range(5):
+                    await reader.wait_for(SampleShown)
+
+        slow.socket.transport.pause_reading()
+        await tell_until_it_waits()
+        await wait_until(lambda: slow_session in core.slow, "it counts as slow")
+        slow.socket.transport.resume_reading()
+        for _ in range(told):
+            await slow.wait_for(SampleShown)
+        slow.socket.transport.pause_reading()
+        await tell_until_it_waits()
+        city.edge(
+            Strike(CITIZEN, members(), None, encode(Struck(ROOM, CITIZEN, None)), 0),
+            Marker(bytes(16), 3),
+        )
+        await wait_until(lambda: any(isinstance(e, Passed) for e in city.control), "passed")
+        assert core.cuts == 0
+        assert core.sessions == 2
+        slow.socket.transport.resume_reading()
+        heard = 0
+        while not isinstance(message := await slow.next(), Struck):
+            heard += isinstance(message, SampleShown)
+        assert heard <= told - 20
+        await wait_until(lambda: not core.egress.backlog_bytes(), "all of it has gone out")
+        for client in (reader, slow):
+            await client.socket.close()

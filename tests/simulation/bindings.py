@@ -258,6 +258,9 @@ class GatewayNode(Node):
         socket = self._sockets.get(session)
         if socket is None:
             return
+        if socket.is_full:
+            self.core.took_nothing(session)
+            return
         self.world.writes(self, socket, payload)
         if socket.is_blocked:
             self.core.paused(session)

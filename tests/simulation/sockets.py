@@ -44,6 +44,7 @@ class Socket:
         self._last_ns = {True: 0, False: 0}
         self.connection = connection
         self._blocked_until_ns = 0
+        self._has_room = True
         self.is_open = True
 
     def to_client(self, payload: bytes) -> None:
@@ -57,8 +58,16 @@ class Socket:
         """The client does not read: what the server writes waits in the kernel."""
         return self._schedule.now_ns < self._blocked_until_ns
 
+    @property
+    def is_full(self) -> bool:
+        """Blocked, and the kernel does not even take the next frame."""
+        return self.is_blocked and not self._has_room
+
     def block(self, for_ns: int) -> None:
         self._blocked_until_ns = self._schedule.now_ns + for_ns
+        self._has_room = (
+            for_ns // 1_000_000 % 2 == 0
+        )  # no draw of its own, which would change kept seeds
         self._schedule.at(self._blocked_until_ns, lambda: self._ends[False].unblocked(self))
 
     def _send(self, payload: bytes, *, to_client: bool) -> None:

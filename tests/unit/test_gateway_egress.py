@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from services.gateway.core.egress import (
     PENDING_BYTES_MAX,
     Egress,
 )
-from services.gateway.core.form import Form
+from services.gateway.core.form import Form, payload_of
 from services.gateway.core.owed import members_key, public_key, session_key
 from shared.codec import encode
 from shared.contracts import DenyPair, SampleShown, Segment, TimeIs
@@ -176,10 +176,18 @@ class Model:
             stream.pop(0)
             left_in_snapshot -= 1
 
-    def sweep(self, writes_max: int, pausing: list[SessionId]) -> None:
+    def sweep(
+        self, writes_max: int, pausing: list[SessionId], full: Sequence[SessionId] = ()
+    ) -> None:
+        """Whoever is `full` takes nothing of its next write."""
         for effect in self.egress.sweep(writes_max):
             sessions = [effect.session] if isinstance(effect, Write) else effect.sessions
             for session in sessions:
+                if session in full:
+                    assert session not in self.paused, "written to a paused viewer"
+                    self.paused[session] = None
+                    self.egress.take_back(session)
+                    continue
                 self.written(session, effect.payload)
                 if session in pausing and session not in self.paused:
                     self.paused[session] = None
@@ -211,10 +219,25 @@ operations = st.one_of(
     st.tuples(st.just("strike"), citizens_, rooms_, st.one_of(st.none(), sessions_)),
     st.tuples(st.just("mark"), citizens_),
     st.tuples(st.just("sweep"), st.integers(1, 6), st.lists(sessions_, max_size=2)),
-    st.tuples(st.just("sweep"), st.integers(1, 6), st.lists(sessions_, max_size=2)),
+    st.tuples(st.just("sweep"), st.integers(1, 6), st.just([]), st.lists(sessions_, max_size=2)),
     st.tuples(st.just("pause"), sessions_),
     st.tuples(st.just("resume"), sessions_),
 )
+
+
+def test_what_a_full_socket_did_not_take_stays_ahead_of_what_came_behind_it() -> None:
+    egress = Egress(backlog_bytes_max=1 << 20)
+    egress.add_viewer(SESSIONS[0], form=Form.MESSAGEPACK)
+    answers = [encode(bytes([number]) * OWN_WRITE_BYTES) for number in range(3)]
+    for answer in answers:
+        egress.owe(SESSIONS[0], answer)
+    for _ in egress.sweep(1):
+        egress.take_back(SESSIONS[0])
+    assert not egress.wants_flush
+    assert egress.backlog_bytes() == sum(map(len, answers))
+    egress.resume(SESSIONS[0])
+    written = [effect.payload for effect in egress.sweep(10)]
+    assert written == [payload_of([answer], Form.MESSAGEPACK) for answer in answers]
 
 
 @settings(max_examples=400, deadline=None)

@@ -14,7 +14,7 @@ what is owed to it alone whenever it has a queue of its own.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
 
 from services.gateway.core.audience import Audience, Chunk, Lane, Slice
@@ -144,6 +144,21 @@ class Egress:
             if self._handing is not None:
                 viewer.left = dict.fromkeys(_whose(self._handing))
             self._busy[session] = viewer
+
+    def take_back(self, session: SessionId) -> None:
+        """Called amid a write of a sweep, instead of `pause`: the socket took nothing of it, and the
+        transport holds nothing either. So it still waits here, where a strike finds it.
+        """
+        viewer = self._viewers.get(session)
+        if viewer is None:
+            return
+        viewer.is_paused = True
+        self._busy[session] = viewer
+        if isinstance(self._handing, Slice):
+            self._park(viewer, self._handing)
+        elif self._handing is not None:
+            viewer.owed.extendleft(reversed(self._handing))
+            self._grew(viewer, sum([owed.byte_count for owed in self._handing]))
 
     def resume(self, session: SessionId) -> None:
         viewer = self._viewers.get(session)
@@ -571,9 +586,10 @@ class Egress:
             elif climber.is_forgiven and not viewer.is_paused:
                 del self._climbers[session]
 
-    def is_slow(self, session: SessionId) -> bool:
-        """Whether what it says may be late for what waits ahead of it."""
-        return session in self._climbers
+    @property
+    def slow(self) -> Container[SessionId]:
+        """Viewers who could not keep up lately."""
+        return self._climbers
 
     def rungs(self) -> dict[str, int]:
         """How many viewers stand on each rung below the first."""
@@ -694,12 +710,12 @@ class Egress:
             payload, prepared = lane.payload_since(slice_.number, slice_.chunks)
             self.messages_flushed += prepared
             shared = self._shared_by(slice_)
-            lane.audience.trim()
             if payload and shared:
                 writes += len(shared)
                 self._hand(slice_)
                 yield WriteMany([viewer.session for viewer in shared], payload, lane.form)
                 self._handing = None
+            lane.audience.trim()  # not before: a viewer may not have taken it
 
     def _shared_by(self, slice_: Slice) -> list[Viewer]:
         """The viewers who get the very same bytes. Who has a queue of its own, or must not get all of it,
@@ -708,20 +724,24 @@ class Egress:
         denied = slice_.denied()
         if not self._busy and not denied:
             return slice_.viewers
-        audience = slice_.lane.audience
         is_events = slice_.lane.form is Form.EVENTS
         shared = []
         for viewer in slice_.viewers:
             if viewer.session in self._busy or viewer.session in denied:
                 if not is_events and (viewer.is_paused or self._is_held_back(viewer)):
-                    audience.park(viewer, slice_.number)
-                    if audience.bytes_since(slice_.number) > self._fall_bytes:
-                        self._overfull[audience.key] = audience
+                    self._park(viewer, slice_)
                 else:
-                    self._merge(viewer, audience, slice_.chunks)
+                    self._merge(viewer, slice_.lane.audience, slice_.chunks)
             else:
                 shared.append(viewer)
         return shared
+
+    def _park(self, viewer: Viewer, slice_: Slice) -> None:
+        """It stays owed the slice, and what comes after."""
+        audience = slice_.lane.audience
+        audience.park(viewer, slice_.number)
+        if audience.bytes_since(slice_.number) > self._fall_bytes:
+            self._overfull[audience.key] = audience
 
     def _hand(self, handing: Slice | list[AnyOwed]) -> None:
         self._handing = handing

@@ -6,7 +6,7 @@ Inputs that come from a client can be refused or close that client, and nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 import msgspec
 
@@ -364,6 +364,14 @@ class Gateway:
 
     def paused(self, id_: SessionId) -> None:
         self._egress.pause(id_)
+
+    @property
+    def slow(self) -> Container[SessionId]:
+        """Viewers who could not keep up lately."""
+        return self._egress.slow
+
+    def took_nothing(self, id_: SessionId) -> None:
+        self._egress.take_back(id_)
 
     def resumed(self, id_: SessionId) -> None:
         self._egress.resume(id_)

@@ -102,7 +102,7 @@ class Sessions:
             if session.form is Form.EVENTS:
                 effects.extend(self._check_events(session, now_ns))
                 continue
-            if self._egress.is_slow(id_):
+            if id_ in self._egress.slow:
                 session.heard(now_ns)  # its pong is late, not it: the ladder ends who is gone
             code, message, is_ping = session.check(now_ns, self._random_bytes)
             if code is not None:
