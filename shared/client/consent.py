@@ -128,6 +128,8 @@ class ConsentChain:
         return out
 
     def next_deadline(self) -> MonotonicNs | None:
+        if not self.in_flight:
+            return None
         return min(
             (each.due_ns or MonotonicNs(0) for each in self.in_flight.values() if each.signed),
             default=None,

@@ -106,7 +106,9 @@ class Outbox(Generic[About]):
         }
 
     def next_deadline(self) -> MonotonicNs | None:
-        return min((each.due_ns for each in self._requests.values()), default=None)
+        if not self._requests:
+            return None
+        return min(each.due_ns for each in self._requests.values())
 
     def tick(self, now_ns: MonotonicNs) -> None:
         for request in self._requests.values():

@@ -257,10 +257,12 @@ class Session:
         stamp = WallMs((now_ms if t_ms is None else t_ms) + self.clock_offset_ms)
         if (cut := writer.cut_before(stamp)) is not None:
             self._say_seal(sanctuary, writer.strand, cut)
+            writer.await_answer(now_ns)
         body = writer.write(mood, stamp, self._random_bytes(8), now_ns)
         self._out.add_sample(sanctuary, writer.strand, self.chain.epoch, body)
         if (cut := writer.cut_full(stamp)) is not None:
             self._say_seal(sanctuary, writer.strand, cut)
+            writer.await_answer(now_ns)
         return writer.next_seq - 1
 
     def grant(
@@ -346,15 +348,13 @@ class Session:
             return self._out.next_deadline()
         times = [self._out.next_deadline(), self.chain.next_deadline()]
         for seat in self.seats.values():
-            times += [seat.join_at_ns, seat.open_at_ns, seat.follow_at_ns]
+            times += (seat.join_at_ns, seat.open_at_ns, seat.follow_at_ns)
             if seat.writer is not None:
                 times.append(seat.writer.cut_at_ns)
-        times += [
-            writer.repeat_at_ns or MonotonicNs(0)
-            for writer in self.writers.values()
-            if writer.seals
-        ]
-        return min((each for each in times if each is not None), default=None)
+        for writer in self.writers.values():
+            if writer.seals:
+                times.append(writer.repeat_at_ns or MonotonicNs(0))
+        return min([each for each in times if each is not None], default=None)
 
     def tick(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         self._out.tick(now_ns)

@@ -169,6 +169,10 @@ class StrandWriter:
         self.repeats = 0
         return True
 
+    def await_answer(self, now_ns: MonotonicNs) -> None:
+        """The newest seal goes out now: `repeat_due` counts from here, not from its first look."""
+        self.repeat_at_ns = MonotonicNs(now_ns + SEAL_REPEAT_NS)
+
     def repeat_due(self, now_ns: MonotonicNs) -> tuple[int, Signed] | None:
         """The newest seal again, `SEAL_REPEAT_NS` after it had no answer. Only the newest: ingest
         answers it if it was taken, and asks for an older one if that is what is missing.

@@ -266,6 +266,22 @@ def test_a_window_is_sealed_after_a_second_and_asked_for_again_answered() -> Non
     assert stage.session.writers[strand].tally.admitted == 1
 
 
+def test_a_seal_that_goes_out_beside_a_sample_asks_for_no_look_before_its_second_is_over() -> None:
+    stage = Stage()
+    strand = stage.speak()
+    stage.feel()
+    stage.ns = MonotonicNs(stage.ns + 1000 * MS)
+    seal = one(stage.feel(), SealWindow)
+    assert stage.session.next_deadline() == stage.ns + 1000 * MS
+    stage.session.tick(MonotonicNs(stage.ns + 999 * MS), stage.ms)
+    assert stage.session.take() == []
+    stage.say(Sealed(strand, 0, ()))
+    assert seal not in stage.wait(3000)
+    for _ in range(32):
+        stage.session.feel(PLACE, Mood(0, 0), stage.ns, stage.ms)
+    assert stage.session.next_deadline() == stage.ns + 1000 * MS
+
+
 def test_a_seal_wanted_before_its_time_is_cut_at_once() -> None:
     stage = Stage()
     strand = stage.speak()
