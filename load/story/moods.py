@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from functools import lru_cache
 from hashlib import blake2b
 
 from load.story.language import Citizens, Clock
@@ -25,6 +26,7 @@ Feeling = tuple[float, float]
 """Valence and arousal, −1…1."""
 
 
+@lru_cache(maxsize=32_768)
 def _lattice(seed: int, person: int, wave: int, step: int) -> Feeling:
     """Two even draws from −1…1, the same for the same arguments wherever they are asked."""
     text = f"{seed}/{person}/{wave}/{step}".encode()
