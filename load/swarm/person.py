@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from load.story.schedule import Role
 from load.swarm.plan import Felt, GrantActed, GrantSigned, PersonReport, Plan, TurnedAway
-from shared.client.connection import Connection, Intake
+from shared.client.connection import Connection, Intake, Timers
 from shared.client.core import (
     Declined,
     Event,
@@ -40,8 +40,9 @@ class Person:
         tell: Callable[[object], None],
         *,
         intake: Intake | None = None,
+        timers: Timers | None = None,
     ) -> None:
-        """`tell`: for what the audience's books must hear first."""
+        """`tell`: for what the audience's books must hear first. `intake`, `timers`: the process's."""
         self.role = role
         self.tier = role.tier
         self.sanctuary = common.sanctuary if role.stage is None else sanctuary_of(role.stage)
@@ -49,7 +50,7 @@ class Person:
         keyring = Keyring.new(os.urandom, wall_ms()) if kept is None else Keyring.load(kept)
         self.session = Session(keyring, os.urandom)
         self.connection = Connection(
-            self.session, common.url, on_events=self._on_events, intake=intake
+            self.session, common.url, on_events=self._on_events, intake=intake, timers=timers
         )
         self.report = PersonReport(role.name, b"", role.tier)
         self.is_present = False

@@ -14,10 +14,12 @@ from collections import Counter
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
 
+import uvloop
+
 from load.story.recordings import Cue
 from load.story.schedule import Change
+from load.swarm.alarm import Alarm
 from load.swarm.entering import enter_in_turn
-from load.swarm.fine_selector import FineSelector
 from load.swarm.light import LightReader
 from load.swarm.person import Person
 from load.swarm.plan import (
@@ -33,6 +35,7 @@ from load.swarm.plan import (
     Stop,
 )
 from load.swarm.post import Post
+from load.swarm.ticks import Ticks
 from shared.client.connection import ConnectionEnded
 from shared.client.core import Mood
 from shared.contracts.records import Tier
@@ -60,8 +63,10 @@ class Troupe:
 
     def __init__(self, plan: SpeakersPlan, pipe: Pipe) -> None:
         self.plan = plan
-        ears = LightReader()
-        self.people = [Person(plan.common, role, self.tell, intake=ears) for role in plan.roles]
+        ears, ticks = LightReader(), Ticks()
+        self.people = [
+            Person(plan.common, role, self.tell, intake=ears, timers=ticks) for role in plan.roles
+        ]
         self._by_number = {person.role.number: person for person in self.people}
         coarse = {change.who for change in plan.changes if change.tier is Tier.COARSE}
         self._keeping_cells = {
@@ -73,6 +78,7 @@ class Troupe:
         self._begin_ns: int | None = None
         self._is_leaving = False
         self._stop = asyncio.Event()
+        self._alarm = Alarm()
         self._due: Counter[int] = Counter()
         self._late_ns_max = 0
         self._withdrawals: list[Silenced] = []
@@ -121,7 +127,8 @@ class Troupe:
         began_ms = (began_ns + zero_ns) // 1_000_000
         withdrawing = group.create_task(self._withdraw_in_turn())
         changing = group.create_task(self._change_in_time(began_ns))
-        await self._play(began_ms)
+        with self._alarm:
+            await self._play(began_ms)
         withdrawing.cancel()
         changing.cancel()
         elapsed_s = (monotonic_ns() - began_ns) / 1e9
@@ -144,14 +151,12 @@ class Troupe:
             if plan.seconds is not None and cue.at_ms > plan.seconds * 1000:
                 return
             stamp_ms = began_ms + cue.at_ms
-            due_ns = stamp_ms * 1_000_000 - zero_ns
+            due_ns = MonotonicNs(stamp_ms * 1_000_000 - zero_ns)
             now_ns = monotonic_ns()
-            if now_ns < due_ns:
-                if await self._is_stopped_before(due_ns):
-                    return
-                now_ns = breath_ns = monotonic_ns()
-            elif now_ns - breath_ns > BREATH_NS:
-                await pause(0)
+            if self._stop.is_set():
+                return
+            if now_ns < due_ns or now_ns - breath_ns > BREATH_NS:
+                await (self._alarm.until(due_ns) if now_ns < due_ns else pause(0))
                 if self._stop.is_set():
                     return
                 now_ns = breath_ns = monotonic_ns()
@@ -277,15 +282,19 @@ class Troupe:
             case Begin():
                 self._begin_ns = order.at_ns
             case Stop():
-                self._stop.set()
+                self._end()
             case Silenced():
                 self._withdrawals.append(order)
                 self._silenced.pop(order.citizen).set()
             case Leave():
                 self._is_leaving = True
-                self._stop.set()
+                self._end()
             case _:
                 raise AssertionError(order)
+
+    def _end(self) -> None:
+        self._stop.set()
+        self._alarm.ring()
 
 
 def cell_of(valence: int, arousal: int) -> int:
@@ -298,7 +307,7 @@ def speakers_process(plan: SpeakersPlan, pipe: Pipe) -> None:
     """The whole of a speakers' process. Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(FineSelector())) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(Troupe(plan, pipe).live())
         except asyncio.CancelledError:

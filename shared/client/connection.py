@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -26,6 +27,7 @@ from shared.contracts.client import SUBPROTOCOL, SUBPROTOCOL_JSON, ServerMessage
 from shared.contracts.refusals import CLOSES, CloseCode
 from shared.identifiers import MonotonicNs, SanctuaryId
 from shared.runtime.clock import monotonic_ns, wall_ms
+from shared.runtime.wheel import Timer
 
 BACKOFF_S_FIRST = 0.05
 BACKOFF_S_MAX = 5.0
@@ -40,8 +42,26 @@ FAREWELL_S_MAX = 0.5
 SERVER_FRAME_BYTES_MAX = 16 * 1024 * 1024
 """A snapshot of a full room with long notes; the gateway's own bounds lie far below."""
 
+_MESSAGES = (WSMsgType.BINARY, WSMsgType.TEXT)
+"""No set: an enum's hash is that of its name, made anew for every frame."""
+
 Intake = Callable[[bytes, MonotonicNs], Sequence[ServerMessage]]
 """Reads a frame; what it returns goes to the session. A light reader may keep the rest to itself."""
+
+
+class Timers(Protocol):
+    """Where a connection sets its one timer."""
+
+    def at(self, due_ns: MonotonicNs, call: Callable[[], None], /) -> Timer:
+        """Call then or soon after; at once if that is over."""
+
+
+class LoopTimers:
+    """The running loop's own."""
+
+    def at(self, due_ns: MonotonicNs, call: Callable[[], None], /) -> Timer:
+        wait_s = max(0.0, (due_ns - monotonic_ns()) / 1e9)
+        return asyncio.get_running_loop().call_later(wait_s, call)
 
 
 class UrlRefused(ValueError):  # noqa: N818  (the sentence is for a person)
@@ -78,12 +98,13 @@ class _Socket(WSListener):
         self.connection.connected(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type == WSMsgType.CLOSE:
+        kind = frame.msg_type
+        if kind in _MESSAGES:
+            self.connection.frame(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.CLOSE:
             self.close_code = int(frame.get_close_code())  # type: ignore[call-overload]
             transport.send_close()
             transport.disconnect()
-        elif frame.msg_type in {WSMsgType.BINARY, WSMsgType.TEXT}:
-            self.connection.frame(frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self.connection.lost(transport)
@@ -103,8 +124,9 @@ class Connection:
         intake: Intake | None = None,
         dice: random.Random | None = None,
         watch: SanctuaryId | None = None,
+        timers: Timers | None = None,
     ) -> None:
-        """`watch`: a public stage, seen without identity."""
+        """`watch`: a public stage, seen without identity. `timers`: shared by many connections."""
         self.session = session
         self.is_stopped = False
         self.is_reachable: bool | None = None
@@ -123,7 +145,8 @@ class Connection:
         self._kind = WSMsgType.TEXT if is_json else WSMsgType.BINARY
         self._dice = dice or random.Random()  # noqa: S311  (spreads reconnects; no secret)
         self._transport: WSTransport | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: Timers = timers or LoopTimers()
+        self._timer: Timer | None = None
         self._timer_ns: MonotonicNs | None = None
         self._wait_s = 0.0
         self._waker = asyncio.Event()
@@ -250,8 +273,7 @@ class Connection:
         if deadline_ns != self._timer_ns:
             self._cancel_timer()
             if deadline_ns is not None:
-                wait_s = max(0.0, (deadline_ns - monotonic_ns()) / 1e9)
-                self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+                self._timer = self._timers.at(deadline_ns, self._tick)
                 self._timer_ns = deadline_ns
 
     def _tick(self) -> None:
