@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from load.judge.outcome import Outcome
-from load.play.run import STEP_S, Play, PlayWish, plan_rows, scaled
+from load.play.run import STEP_S, Play, PlayWish, plan_rows, scaled, voices_setting
 from load.report.exposed import Exposed
 from load.report.live import LiveView
 from load.report.page import report_html
@@ -57,6 +57,12 @@ def play(
     state: Annotated[
         Path, typer.Option(help="The city's state directory, to read its CPU and memory.")
     ] = Path(".synchronia"),
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="At most so many for the citizens, and for each group of viewers."
+        ),
+    ] = None,
     keys: Annotated[
         Path | None,
         typer.Option(help="Keep the voices' keys here, so that a stage can name them."),
@@ -118,6 +124,7 @@ def play(
             step_s=step,
             keys=keys,
             scale=scale,
+            processes=processes,
         )
         is_shown = err.is_terminal and not as_json_
         view = LiveView(err)
@@ -169,19 +176,30 @@ def plan(
     *,
     seed: Annotated[int | None, typer.Option(help="Another seed than the story's.")] = None,
     scale: Annotated[float, typer.Option(min=0.01, max=1000, help="As for load play.")] = 1.0,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="As for load play: make the voices' keys, and say what the city needs."),
+    ] = None,
 ) -> None:
     """Show what a story would play, without a city: act by act, with the plan's fingerprint.
 
     One seed, one run: who feels what when, who withdraws, whose socket is cut is the same each time
     and on each machine, and so is the fingerprint.
 
-    Example: synchronia load plan evening
+    Examples:
+      synchronia load plan evening
+
+      synchronia load plan evening --keys voices    # what to start the city with, for its voice
+
     """
     try:
         told, file = find_story(story)
         told = told if seed is None else msgspec.structs.replace(told, seed=seed)
-        rows = plan_rows(scaled(told, scale), file)
-    except StoryRefused as error:
+        whole = scaled(told, scale)
+        rows = plan_rows(whole, file)
+        if keys is not None:
+            rows.append(("SYNCHRONIA_SANCTUARY_VOICES", voices_setting(whole, keys) or "none"))
+    except (StoryRefused, RunFailed) as error:
         typer.echo(f"synchronia load plan: {error}", err=True)
         raise typer.Exit(2) from None
     print_rows(rows)

@@ -29,6 +29,7 @@ from load.swarm.plan import (
     SpeakersPlan,
     Told,
 )
+from shared.client.keyring import Keyring
 from shared.client.keystore import Keystore, KeysUnusable
 from shared.client.words import sanctuary_of
 from shared.identifiers import slug_of
@@ -56,6 +57,8 @@ class PlayWish:
     """Where the voices' keys are kept, so that a stage can name them."""
     scale: float = 1.0
     """So many times the citizens and viewers of each group."""
+    processes: int | None = None
+    """At most so many for all citizens, and for each group of viewers; nil: one a core."""
 
 
 def scaled(story: Story, scale: float) -> Story:
@@ -87,6 +90,31 @@ def recordings_of(story: Story, file: Path) -> dict[str, list[Recording]]:
             except RecordingRefused as error:
                 raise StoryRefused(f"{file}: recordings of {group.name!r}: {error}") from None
     return found
+
+
+def voices(roles: list[Role], keys: Path) -> list[tuple[Role, Keyring]]:
+    """Who speaks on a stage, with the keys kept in that directory; made when missing.
+
+    Raises: RunFailed.
+    """
+    store = Keystore(keys)
+    try:
+        return [
+            (role, store.load_or_new(slug_of(role.name))[0])
+            for role in roles
+            if role.stage is not None
+        ]
+    except KeysUnusable as error:
+        raise RunFailed(str(error)) from None
+
+
+def voices_setting(story: Story, keys: Path) -> str:
+    """The story's voices as the city's setting SYNCHRONIA_SANCTUARY_VOICES names them; "" if it has none.
+
+    Raises: RunFailed.
+    """
+    found = voices(Schedule(story, {}).roles(), keys)
+    return ",".join(f"{role.stage}={keyring.did}" for role, keyring in found)
 
 
 def plan_rows(story: Story, file: Path) -> list[tuple[str, str]]:
@@ -271,21 +299,15 @@ class Play:
         roles = self.schedule.roles()
         if self.wish.keys is None:
             return roles
-        store = Keystore(self.wish.keys)
-        for place, role in enumerate(roles):
-            if role.stage is not None:
-                try:
-                    keyring, _ = store.load_or_new(slug_of(role.name))
-                except KeysUnusable as error:
-                    raise RunFailed(str(error)) from None
-                self._say(f"{role.name} is the voice {role.stage}={keyring.did}")
-                roles[place] = role._replace(keys=keyring.dump())
+        for role, keyring in voices(roles, self.wish.keys):
+            self._say(f"{role.name} is the voice {role.stage}={keyring.did}")
+            roles[role.number] = role._replace(keys=keyring.dump())
         return roles
 
     def _share(self, total: int, least: int) -> int:
-        """How many a process takes: evenly over the cores, but no fewer than are worth one."""
-        cores = os.cpu_count() or 1
-        return max(least, -(-total // cores))
+        """How many a process takes: evenly over all, but no fewer than are worth one."""
+        processes = self.wish.processes or os.cpu_count() or 1
+        return max(least, -(-total // processes))
 
     def _acts(self) -> list[tuple[int, str]]:
         """(begins at ms, name), as far as it was played."""
