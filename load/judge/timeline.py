@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
-from load.swarm.latency import Latencies, Percentiles
+from load.swarm.latency import STEP_NS, Latencies, Percentiles
 from load.swarm.plan import Progress
 
 SECONDS_MAX = 86_400
+LATENCY_BOUNDS_MS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
+"""Upper ends of the buckets; above the last there is one more."""
 
 
 @dataclass(slots=True)
@@ -34,7 +37,11 @@ class Timeline:
     sent: int = 0
     delivered: int = 0
     at_ms: int = 0
-    _rungs: Counter[str] = field(default_factory=Counter)
+    latency_buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
+    """Samples of the whole run by latency."""
+    latency_sum_s: float = 0.0
+    rungs: Counter[str] = field(default_factory=Counter)
+    """As `Second.rungs`, now."""
 
     def add(self, progress: Progress, *, is_sending: bool, is_slow: bool = False) -> None:
         """`is_slow`: viewers who read slowly by intent; their latencies are their own doing."""
@@ -52,10 +59,14 @@ class Timeline:
         second = self._second((progress.at_ms - 1) // 1000)
         second.bytes_received += progress.bytes_received
         self.batches.update(progress.batches)
-        self._rungs.update(progress.rungs)
-        second.rungs = self._rungs.copy()
+        self.rungs.update(progress.rungs)
+        second.rungs = self.rungs.copy()
         if not is_slow:
             second.latencies.update(progress.latencies)
+            for step, count in progress.latencies.items():
+                ends_ms = (step + 1) * STEP_NS / 1e6
+                self.latency_buckets[bisect_left(LATENCY_BOUNDS_MS, ends_ms)] += count
+                self.latency_sum_s += count * step * STEP_NS / 1e9
 
     def _second(self, place: int) -> Second:
         return self.seconds.setdefault(min(SECONDS_MAX, max(0, place)), Second())

@@ -134,7 +134,8 @@ def play(
             if is_shown:
                 view.look(running.scene)
             if exposed is not None:
-                exposed.show(running.timeline)
+                viewers = sum(each.count for each in running.story.viewers)
+                exposed.show(running.timeline, list(running.standings.values()), viewers=viewers)
 
         playing = Play(
             wish,

@@ -27,6 +27,7 @@ from load.swarm.plan import (
     Plan,
     Progress,
     SpeakersPlan,
+    Standing,
     Told,
 )
 from shared.client.keyring import Keyring
@@ -171,6 +172,8 @@ class Play:
         self.drive = Drive(say=say, on_progress=self._on_progress, on_look=self._look)
         self.schedule = self._schedule(recordings_of(self.story, wish.file))
         self.knee = self._knee()
+        self.standings: dict[int, Standing] = {}
+        """The newest of each process, by pid."""
         self._slow = {each.name for each in self.story.viewers if each.bytes_per_s is not None}
         self._say = say
         self._on_look = on_look
@@ -320,6 +323,8 @@ class Play:
         return found
 
     def _on_progress(self, progress: Progress, whose: str) -> None:
+        if progress.standing is not None:
+            self.standings[progress.standing.process] = progress.standing
         is_sending = whose in {"speakers", "attackers"}
         self.timeline.add(progress, is_sending=is_sending, is_slow=whose in self._slow)
         if whose == "speakers" or whose in self._in_the_room():

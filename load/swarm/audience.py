@@ -35,6 +35,7 @@ from load.swarm.plan import (
     Progress,
     Ready,
     Silenced,
+    Standing,
     TurnedAway,
 )
 from load.swarm.post import Post
@@ -75,6 +76,8 @@ STRANGERS_S = 1.3
 """Somebody else at coarse is shown on the room's next tick of one second, and only those who were seen
 before our own people came are known to be strangers."""
 PROGRESS_S = 0.5
+STANDING_MS = 2000
+"""How often all books are looked through: for scrapes, which come less often."""
 EVERY, CLOSED = "every", "closed"
 """The ladder's highest rung, on which everybody begins; and its end, from which one comes back to it."""
 COARSE_SEEN_MAX = 100_000
@@ -257,6 +260,15 @@ class Spectator:
             return []
         return [strand for strand in self.owed(finish) if strand not in self.shown]
 
+    @property
+    def state(self) -> str:
+        """Of its connection: `connecting`, `ready`, `watching`."""
+        if self.session.hello is None:
+            return "connecting"
+        plan = self.house.plan
+        is_seated = plan.is_public or self.session.has_seat(plan.common.sanctuary)
+        return "watching" if is_seated else "ready"
+
     def turn_away(self) -> None:
         self.is_turned_away = not self.entered.is_set()
         self.entered.set()
@@ -289,6 +301,7 @@ class House:
         self._is_leaving = False
         self._told: Counter[int] = Counter()
         self._told_bytes = 0
+        self._standing_told_ms = -STANDING_MS
         self.spectators: list[Spectator] = []
 
     def meaning(self, frame: bytes) -> Meaning:
@@ -431,7 +444,18 @@ class House:
         received, self._told_bytes = self.bytes_received - self._told_bytes, self.bytes_received
         at_ms = (monotonic_ns() - begin_ns) // 1_000_000
         rungs, self.rungs = self.rungs, Counter()
-        return Progress(due.total(), at_ms, fresh, due, batches, received, rungs)
+        standing = None
+        if at_ms >= self._standing_told_ms + STANDING_MS:
+            self._standing_told_ms, standing = at_ms, self._standing()
+        return Progress(due.total(), at_ms, fresh, due, batches, received, rungs, standing)
+
+    def _standing(self) -> Standing:
+        found = Standing(os.getpid(), forged=self.forged)
+        for spectator in self.spectators:
+            found.connections["viewers", spectator.state] += 1
+            found.accounts.add(spectator.accounts.so_far())
+            found.windows.update(spectator.windows)
+        return found
 
     def _on_order(self, order: object) -> None:
         match order:

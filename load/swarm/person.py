@@ -209,6 +209,13 @@ class Person:
             if writer.finished and writer.tally.admitted
         }
 
+    @property
+    def state(self) -> str:
+        """Of its connection: `connecting`, `ready`, `speaking`."""
+        if not self.session.is_ready:
+            return "connecting"
+        return "speaking" if self.session.can_feel(self.sanctuary) else "ready"
+
     def finish(self) -> PersonReport:
         report = self.report
         for writer in self.writers.values():

@@ -150,6 +150,23 @@ class Ready(NamedTuple):
     """Everybody of this process is."""
 
 
+@dataclass(slots=True)
+class Standing:
+    """How a process stands: totals since it began, and what is so now."""
+
+    process: int
+    """Its pid."""
+    late_s: float = 0.0
+    """Of the latest sample since it was told last: how far the tool was behind its schedule."""
+    connections: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By role (`people` or `viewers`) and state: `connecting`, `ready`, `speaking`, `watching`."""
+    refused: Counter[str] = field(default_factory=Counter)
+    unsent: int = 0
+    accounts: AccountsReport = field(default_factory=AccountsReport)
+    windows: Counter[str] = field(default_factory=Counter)
+    forged: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Since the last one: samples sent or delivered, and what goes with them."""
@@ -166,6 +183,8 @@ class Progress:
     bytes_received: int = 0
     rungs: Counter[str] = field(default_factory=Counter)
     """How many viewers more, or fewer, stand on each rung of the ladder; on `closed`: fell off."""
+    standing: Standing | None = None
+    """Every now and then."""
 
 
 class Failed(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 from collections import Counter
 from functools import partial
@@ -32,6 +33,7 @@ from load.swarm.plan import (
     Silenced,
     SpeakersPlan,
     SpeakersReport,
+    Standing,
     Stop,
 )
 from load.swarm.post import Post
@@ -53,6 +55,8 @@ be read, so that a city that goes on delivering is seen to.
 WITHDRAWAL_STEP_NS, WITHDRAWAL_SPREAD_NS = 3_000_000, 20_000_000
 """Withdrawals follow a sample by 0, 3, 6, … 18 ms in turn: they meet it at each hop of its way."""
 PROGRESS_S = 0.5
+STANDING_MS = 2000
+"""How often a process counts all its people through: for scrapes, which come less often."""
 BREATH_NS = 2_000_000
 """Behind its time this process sends what is due, one after another; after so long it lets the loop read
 answers and write, or it would send to nobody and fall behind for good."""
@@ -80,7 +84,8 @@ class Troupe:
         self._stop = asyncio.Event()
         self._alarm = Alarm()
         self._due: Counter[int] = Counter()
-        self._late_ns_max = 0
+        self._late_ns_max = self._late_ns_lately = 0
+        self._standing_told_ms = -STANDING_MS
         self._withdrawals: list[Silenced] = []
         self._silenced: dict[bytes, asyncio.Event] = {}
 
@@ -160,6 +165,7 @@ class Troupe:
                 if self._stop.is_set():
                     return
                 now_ns = breath_ns = monotonic_ns()
+            self._late_ns_lately = max(self._late_ns_lately, now_ns - due_ns)
             self._late_ns_max = max(self._late_ns_max, now_ns - due_ns)
             self._feel(cue, WallMs(stamp_ms), now_ns, due_ns)
             if now_ns - told_ns > PROGRESS_S * 1e9:
@@ -171,7 +177,20 @@ class Troupe:
 
     def _tell_progress(self, at_ms: int) -> None:
         due, self._due = self._due, Counter()
-        self.tell(Progress(due.total(), at_ms, due=due))
+        standing = None
+        if at_ms >= self._standing_told_ms + STANDING_MS:
+            self._standing_told_ms, standing = at_ms, self._standing()
+        self.tell(Progress(due.total(), at_ms, due=due, standing=standing))
+
+    def _standing(self) -> Standing:
+        found = Standing(os.getpid(), late_s=self._late_ns_lately / 1e9)
+        self._late_ns_lately = 0
+        for person in self.people:
+            found.connections["people", person.state] += 1
+            found.unsent += person.report.not_sent
+            for writer in person.writers.values():
+                found.refused.update(writer.tally.refused)
+        return found
 
     async def _is_stopped_before(self, due_ns: int) -> bool:
         try:

@@ -276,6 +276,17 @@ class Accounts:
             for each in self.strands.values()
         )
 
+    def so_far(self) -> AccountsReport:
+        """Totals up to now. What is missing in an open book is judged when that is closed."""
+        found = AccountsReport()
+        found.add(self.totals)
+        for books in self.strands.values():
+            if not self.checks_grants or books.grant.is_known:
+                found.delivered += books.delivered
+                for reason, count in books.skipped.items():
+                    found.skipped[reason] = found.skipped.get(reason, 0) + count
+        return found
+
     def report(self) -> AccountsReport:
         """Close every book. Call once."""
         self.totals.strands_open = self.open_strands

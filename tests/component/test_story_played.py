@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +116,10 @@ def test_a_broken_threshold_is_status_one_and_named(
 def test_an_interrupt_ends_the_story_early_with_its_books(
     shared_city: RunningCity, tmp_path: Path
 ) -> None:
-    process = play(small(tmp_path, seconds=600), "--url", shared_city.url)
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    story = small(tmp_path, seconds=600)
+    process = play(story, "--url", shared_city.url, "--metrics-port", port)
     said: list[str] = []
 
     def begun() -> bool:
@@ -122,6 +128,17 @@ def test_an_interrupt_ends_the_story_early_with_its_books(
         return "it begins" in said[-1]
 
     wait_until("the play begins", begun, within_s=60)
+
+    def is_counted() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        told = dict(line.rsplit(" ", 1) for line in lines)
+        people = told.get('synchronia_load_connections{role="people",state="speaking"}')
+        viewers = told.get('synchronia_load_connections{role="viewers",state="watching"}')
+        came = float(told.get("synchronia_load_latency_seconds_count", 0))
+        return (people, viewers) == ("3.0", "2.0") and came > 0
+
+    wait_until("a scrape finds everybody, and what came", is_counted, within_s=60)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

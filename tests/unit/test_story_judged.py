@@ -36,11 +36,14 @@ from load.swarm.plan import (
     Progress,
     Silenced,
     SpeakersReport,
+    Standing,
 )
 from services.city.seeding import environment
 from services.city.settings import Settings
-from shared.client.core import AccountsReport
-from shared.contracts.records import Tier
+from shared.client.core import Accounts, AccountsReport, GrantsSigned
+from shared.contracts.client import Skipped, StrandShown
+from shared.contracts.records import Signed, Tier
+from shared.identifiers import MonotonicNs
 
 MS = 100
 """Steps of a latency histogram in a millisecond."""
@@ -490,18 +493,76 @@ def test_steps_to_the_knee_have_no_events_and_stay_below_a_citizens_rate(tmp_pat
     assert playing.schedule.act_at(3100) == "pace × 1.30"
 
 
-def test_prometheus_reads_a_run_while_it_lasts() -> None:
+def scraped(timeline: Timeline, standings: list[Standing]) -> dict[str, float]:
     exposed = Exposed(0)
     try:
-        exposed.show(outcome(audience()).timeline)
+        exposed.show(timeline, standings, viewers=4)
         with urllib.request.urlopen(f"http://127.0.0.1:{exposed.port}/metrics") as answer:
-            told = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines())
+            lines = answer.read().decode().splitlines()
     finally:
         exposed.close()
-    assert float(told["synchronia_load_sent_total"]) == 100
-    assert float(told["synchronia_load_delivered_total"]) == 200
-    assert float(told["synchronia_load_position_seconds"]) == 10
-    assert 0.04 < float(told['synchronia_load_latency_seconds{quantile="0.99"}']) < 0.06
+    rows = (line.rsplit(" ", 1) for line in lines if line.startswith("synchronia_load_"))
+    return {name.removeprefix("synchronia_load_"): float(value) for name, value in rows}
+
+
+def test_prometheus_reads_a_run_while_it_lasts() -> None:
+    timeline = Timeline()
+    timeline.add(Progress(100, 10_000, due=Counter({9: 100})), is_sending=True)
+    on_rungs = Counter({"every": -1, "field": 1, "closed": 2})
+    at = Counter({MS - 1: 3, MS: 2, 20_000 * MS: 1})
+    timeline.add(Progress(6, 9_000, at, rungs=on_rungs), is_sending=False)
+    timeline.add(Progress(1, 9_000, Counter({MS: 1})), is_sending=False, is_slow=True)
+    books = AccountsReport(skipped={"conflated": 5, "lost": 6}, lost_in_gaps=7, repeated=1)
+    books.against = {"after struck": 2}
+    standings = [
+        Standing(1, 0.25, Counter({("people", "speaking"): 3}), Counter({"skew": 2}), 1),
+        Standing(2, 0.5, Counter({("people", "speaking"): 1}), Counter({"skew": 3}), 1),
+        Standing(3, connections=Counter({("viewers", "watching"): 4}), accounts=books, forged=1),
+    ]
+    told = scraped(timeline, standings)
+    counted = {
+        "sent_total": 100,
+        "delivered_total": 7,
+        "unsent_total": 2,
+        "conflated_total": 5,
+        'refused_total{reason="skew"}': 5,
+        'lost_total{reason="lost"}': 6,
+        'lost_total{reason="in a gap"}': 7,
+        'broken_total{law="delivered after struck"}': 2,
+        'broken_total{law="delivered twice"}': 1,
+        'broken_total{law="forged samples seen"}': 1,
+        'broken_total{law="out of order within a strand"}': 0,
+        'connections{role="people",state="speaking"}': 4,
+        'connections{role="viewers",state="watching"}': 4,
+        'viewers{rung="every"}': 3,
+        'viewers{rung="field"}': 1,
+        "fallen_off_total": 2,
+        "behind_seconds": 0.5,
+        "position_seconds": 10,
+        'latency_seconds_bucket{le="0.001"}': 3,
+        'latency_seconds_bucket{le="0.0025"}': 5,
+        'latency_seconds_bucket{le="10.0"}': 5,
+        'latency_seconds_bucket{le="+Inf"}': 6,
+        "latency_seconds_count": 6,
+    }
+    assert {name: told.get(name) for name in counted} == counted
+    assert 20 < told["latency_seconds_sum"] < 20.01
+
+
+def test_books_that_are_open_tell_what_was_skipped_and_stay_open() -> None:
+    grants = GrantsSigned()
+    grants.signed(b"c" * 16, Tier.FULL, MonotonicNs(0))
+    accounts = Accounts(grants)
+    for strand, citizen in ((b"s" * 32, b"c" * 16), (b"x" * 32, b"y" * 16)):
+        opening = Signed(b"\x90", bytes(64))
+        accounts.strand_shown(StrandShown(b"r" * 16, strand, citizen, opening, 0, None, None), 1)
+        accounts.sample(strand, 0, 2)
+        accounts.skipped(Skipped(strand, 1, 3, "conflated"))
+        accounts.sample(strand, 9, 3)
+    for _ in range(2):
+        found = accounts.so_far()
+        assert (found.delivered, found.skipped, found.unaccounted) == (2, {"conflated": 3}, 0)
+    assert accounts.report().unaccounted == 5
 
 
 def test_a_city_hands_on_the_voices_that_its_environment_names(
