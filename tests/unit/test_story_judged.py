@@ -19,7 +19,7 @@ from load.judge.knee import Knee
 from load.judge.outcome import Outcome
 from load.judge.timeline import Timeline
 from load.judge.verdict import judge
-from load.play.run import Play, PlayWish
+from load.play.run import Play, PlayWish, voices_setting
 from load.report.exposed import Exposed
 from load.report.live import drawn, sparkline
 from load.report.page import report_html
@@ -586,3 +586,4 @@ def test_a_voice_keeps_its_keys_from_run_to_run(tmp_path: Path) -> None:
         assert voice.tier is Tier.FULL
     assert said[0] == said[1]
     assert said[0].startswith("ana is the voice open-stage=did:key:z6Mk")
+    assert said[0] == f"ana is the voice {voices_setting(told, tmp_path / 'keys')}"
