@@ -59,12 +59,14 @@ def _samples(timeline: Timeline, standings: list[Standing]) -> Iterator[Metric]:
     yield _counter("delivered", "Samples that viewers got.", timeline.delivered)
     yield _labelled("refused", "People's samples that the city refused.", "reason", so_far.refused)
     yield _counter("unsent", "Samples due while their person had no open strand.", so_far.unsent)
-    conflated = books.skipped.get("conflated", 0)
+    skipped = Counter(books.skipped)
+    conflated = skipped.pop("conflated", 0)
     yield _counter("conflated", "Samples that viewers were told to be conflated.", conflated)
-    others = Counter(books.skipped)
-    others.pop("conflated", None)
-    others["in a gap"] += books.lost_in_gaps
-    yield _labelled("lost", "Samples that viewers know to have missed.", "reason", others)
+    lost = {"on the way": skipped.pop("lost", 0), "in a gap": books.lost_in_gaps}
+    yield _labelled("lost", "Samples that viewers know to have missed.", "where", lost)
+    yield _labelled(
+        "told_refused", "Refused samples, once for each viewer told so.", "reason", skipped
+    )
     broken = broken_so_far(so_far)
     yield _labelled(
         "broken", "Breaches found so far; some laws are judged at the end.", "law", broken

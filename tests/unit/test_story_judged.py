@@ -512,7 +512,9 @@ def test_prometheus_reads_a_run_while_it_lasts() -> None:
     at = Counter({MS - 1: 3, MS: 2, 20_000 * MS: 1})
     timeline.add(Progress(6, 9_000, at, rungs=on_rungs), is_sending=False)
     timeline.add(Progress(1, 9_000, Counter({MS: 1})), is_sending=False, is_slow=True)
-    books = AccountsReport(skipped={"conflated": 5, "lost": 6}, lost_in_gaps=7, repeated=1)
+    books = AccountsReport(
+        skipped={"conflated": 5, "lost": 6, "too fast": 8}, lost_in_gaps=7, repeated=1
+    )
     books.against = {"after struck": 2}
     standings = [
         Standing(1, 0.25, Counter({("people", "speaking"): 3}), Counter({"skew": 2}), 1),
@@ -526,8 +528,9 @@ def test_prometheus_reads_a_run_while_it_lasts() -> None:
         "unsent_total": 2,
         "conflated_total": 5,
         'refused_total{reason="skew"}': 5,
-        'lost_total{reason="lost"}': 6,
-        'lost_total{reason="in a gap"}': 7,
+        'lost_total{where="on the way"}': 6,
+        'lost_total{where="in a gap"}': 7,
+        'told_refused_total{reason="too fast"}': 8,
         'broken_total{law="delivered after struck"}': 2,
         'broken_total{law="delivered twice"}': 1,
         'broken_total{law="forged samples seen"}': 1,
