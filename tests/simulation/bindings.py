@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from services.fanout.core import Router
@@ -79,7 +80,7 @@ class RegistryNode(Node):
 
         def acknowledge() -> None:
             if self.life == life:
-                self.give(lambda core, now_ns, now_ms: core.appended(effect.token, now_ns, now_ms))
+                self.give(partial(self.core.appended, effect.token))
 
         world.schedule.at(durable_ns, durable)
         acknowledged_ns = durable_ns + world.random.randint(100_000, 2 * MS)
@@ -179,7 +180,8 @@ class GatewayNode(Node):
     def accept(self, socket: Socket) -> None:
         life = self.life
 
-        def take(core: Gateway, now_ns: Any, now_ms: Any) -> Iterable[Any]:
+        def take(now_ns: Any, now_ms: Any) -> Iterable[Any]:
+            core: Gateway = self.core
             if not socket.is_open:
                 return []
             if core.city is None:
@@ -203,14 +205,16 @@ class GatewayNode(Node):
         self.give(take)
 
     def frame(self, socket: Socket, payload: bytes) -> None:
-        def take(core: Gateway, now_ns: Any, now_ms: Any) -> Iterable[Any]:
+        def take(now_ns: Any, now_ms: Any) -> Iterable[Any]:
+            core: Gateway = self.core
             session = self._sessions.get(socket)
             return [] if session is None else core.frame(session, payload, now_ns, now_ms)
 
         self.give(take)
 
     def lost(self, socket: Socket, code: int | None) -> None:
-        def take(core: Gateway, now_ns: Any, now_ms: Any) -> Iterable[Any]:
+        def take(now_ns: Any, now_ms: Any) -> Iterable[Any]:
+            core: Gateway = self.core
             session = self._sessions.pop(socket, None)
             if session is None:
                 return []
@@ -266,7 +270,8 @@ class GatewayNode(Node):
             self.core.paused(session)
 
     def unblocked(self, socket: Socket) -> None:
-        def take(core: Gateway, now_ns: Any, now_ms: Any) -> Iterable[Any]:
+        def take(now_ns: Any, now_ms: Any) -> Iterable[Any]:
+            core: Gateway = self.core
             session = self._sessions.get(socket)
             if session is not None:
                 core.resumed(session)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from shared.identifiers import MonotonicNs, WallMs, slot_of
@@ -25,7 +26,8 @@ TURN_NS = 100_000
 
 Core = Any
 """The cores share a shape, not a base class (ARCHITECTURE.md, "How a core looks")."""
-Input = Callable[[Core, MonotonicNs, WallMs], Iterable[Any]]
+Input = Callable[[MonotonicNs, WallMs], Iterable[Any]]
+"""Something that the core takes in, given its clocks; what comes back is to be carried out."""
 
 
 class Node(ABC):
@@ -36,6 +38,7 @@ class Node(ABC):
 
     def __init__(self, world: World, service: str, ordinal: int) -> None:
         self.world = world
+        self.schedule = world.schedule
         self.service = service
         self.ordinal = ordinal
         self.name = f"{service}-{ordinal}"
@@ -46,7 +49,7 @@ class Node(ABC):
         self._stalled_until_ns = 0
         self._origin_ns = world.random.randint(1 * S, 100_000 * S)
         """This process's monotonic clock began somewhere else than everybody's."""
-        self._skew_ms = world.faults.skew_ms.get(self.name, 0)
+        self._began_ms = BEGAN_MS + world.faults.skew_ms.get(self.name, 0)
         self._inbox: deque[tuple[Input, Callable[[Any], None] | None]] = deque()
         self._turn_at_ns: int | None = None
         self._due_ns: int | None = None
@@ -58,11 +61,11 @@ class Node(ABC):
 
     @property
     def now_ns(self) -> MonotonicNs:
-        return MonotonicNs(self.world.schedule.now_ns + self._origin_ns)
+        return MonotonicNs(self.schedule.now_ns + self._origin_ns)
 
     @property
     def now_ms(self) -> WallMs:
-        return WallMs(BEGAN_MS + self.world.schedule.now_ns // MS + self._skew_ms)
+        return WallMs(self.schedule.now_ns // MS + self._began_ms)
 
     # ── its life ─────────────────────────────────────────────────────────────────────────────────
 
@@ -76,7 +79,7 @@ class Node(ABC):
         self.core = self.make()
         self.world.trace(self.name, f"starts ({self.life})")
         self.world.post.listen(self, self.patterns())
-        self.give(lambda core, now_ns, now_ms: core.start(now_ns, now_ms))
+        self.give(self.core.start)
 
     def start_unless_up(self) -> None:
         if not self.is_up:
@@ -109,31 +112,34 @@ class Node(ABC):
         if not self.is_up:
             return
         self.world.trace(self.name, f"stands still for {for_ns // MS} ms")
-        self._stalled_until_ns = self.world.schedule.now_ns + for_ns
+        self._stalled_until_ns = self.schedule.now_ns + for_ns
         self._want_turn(self._stalled_until_ns)
 
     # ── its mail ─────────────────────────────────────────────────────────────────────────────────
 
     def heard(self, subject: str, event: Any, answer: Callable[[Any], None] | None) -> None:
-        self.give(lambda core, now_ns, now_ms: core.receive(subject, event, now_ns, now_ms), answer)
+        if self.is_up:
+            self.give(partial(self.core.receive, subject, event), answer)
 
     def answered(self, ask: Ask, event: Any) -> None:
-        self.give(lambda core, now_ns, now_ms: core.answered(ask, event, now_ns, now_ms))
+        if self.is_up:
+            self.give(partial(self.core.answered, ask, event))
 
     def give(self, take: Input, answer: Callable[[Any], None] | None = None) -> None:
         """One input for the next turn."""
         if self.is_up:
             self._inbox.append((take, answer))
-            self._want_turn(self.world.schedule.now_ns + TURN_NS)
+            self._want_turn(self.schedule.now_ns + TURN_NS)
 
     def _want_turn(self, at_ns: int) -> None:
-        at_ns = max(at_ns, self._stalled_until_ns)
+        if at_ns < self._stalled_until_ns:  # noqa: PLR1730  (asked twice a turn)
+            at_ns = self._stalled_until_ns
         if self._turn_at_ns is not None and self._turn_at_ns <= at_ns:
             return
         self._turn_at_ns = at_ns
         if at_ns not in self._planned:
             self._planned.add(at_ns)
-            self.world.schedule.at(at_ns, lambda: self._turn(at_ns))
+            self.schedule.at(at_ns, partial(self._turn, at_ns))
 
     def _turn(self, at_ns: int) -> None:
         self._planned.discard(at_ns)
@@ -145,8 +151,9 @@ class Node(ABC):
             return
         self.turns += 1
         core, now_ns, now_ms, life = self.core, self.now_ns, self.now_ms, self.life
-        while self._inbox:
-            take, answer = self._inbox.popleft()
+        inbox = self._inbox
+        while inbox:
+            take, answer = inbox.popleft()
             for effect in self.attempt(take, now_ns, now_ms):
                 self.carry_out(effect, answer)
             if self.life != life:
@@ -156,21 +163,20 @@ class Node(ABC):
                 self.carry_out(effect, None)
         if self.flushes:
             self.flush(now_ns, now_ms)
-        self._due_ns = core.next_deadline()
-        if self._due_ns is not None:
-            due_ns = self._due_ns - self._origin_ns
-            self._want_turn(max(due_ns, self.world.schedule.now_ns + TURN_NS))
+        self._due_ns = due_ns = core.next_deadline()
+        if due_ns is not None:
+            self._want_turn(max(due_ns - self._origin_ns, self.schedule.now_ns + TURN_NS))
 
     def attempt(self, take: Input, now_ns: MonotonicNs, now_ms: WallMs) -> Iterable[Any]:
         """One input into the core."""
-        return take(self.core, now_ns, now_ms)
+        return take(now_ns, now_ms)
 
     def flush(self, now_ns: MonotonicNs, now_ms: WallMs) -> None:
         for effect in self.core.flush(now_ns, now_ms):
             self.carry_out(effect, None)
 
     def want_turn_soon(self) -> None:
-        self._want_turn(self.world.schedule.now_ns + TURN_NS)
+        self._want_turn(self.schedule.now_ns + TURN_NS)
 
     def carry_out(self, effect: Any, answer: Callable[[Any], None] | None) -> None:
         match effect:

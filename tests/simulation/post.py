@@ -8,6 +8,7 @@ repeat, delay and reorder, each copy by itself, until the calm.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache, partial
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
@@ -64,6 +65,7 @@ KINDS: dict[str, Any] = {
 """What a subject carries, by its first words."""
 
 
+@cache
 def kind_of(subject: str) -> Any:
     first, _, rest = subject.partition(".")
     return KINDS[f"ask.{rest.partition('.')[0]}"] if first == "ask" else KINDS[first]
@@ -150,7 +152,7 @@ class Post:
             self._drain_at_ns = due_ns
             if due_ns not in self._planned:
                 self._planned.add(due_ns)
-                self._schedule.at(due_ns, lambda: self._drain(due_ns))
+                self._schedule.at(due_ns, partial(self._drain, due_ns))
 
     def _drain(self, at_ns: int) -> None:
         self._planned.discard(at_ns)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 
 MS = 1_000_000
 """Nanoseconds in a millisecond."""
@@ -19,19 +19,18 @@ class Schedule:
         self._count = 0
 
     def at(self, when_ns: int, what: Callable[[], None]) -> None:
-        when_ns = max(when_ns, self.now_ns)
+        if when_ns < self.now_ns:  # noqa: PLR1730  (a call of `max` costs more than all else here)
+            when_ns = self.now_ns
         self._count += 1
-        heapq.heappush(self._heap, (when_ns, self._count, what))
+        heappush(self._heap, (when_ns, self._count, what))
 
     def after(self, delay_ns: int, what: Callable[[], None]) -> None:
         self.at(self.now_ns + delay_ns, what)
 
-    def step(self, until_ns: int) -> bool:
-        """Run the next one that is due by `until_ns`; False when there is none."""
+    def run(self, until_ns: int) -> None:
+        """Run everything that is due by `until_ns`, and what that plans until then."""
         heap = self._heap
-        if not heap or heap[0][0] > until_ns:
-            self.now_ns = max(self.now_ns, until_ns)
-            return False
-        self.now_ns, _, what = heapq.heappop(heap)
-        what()
-        return True
+        while heap and heap[0][0] <= until_ns:
+            self.now_ns, _, what = heappop(heap)
+            what()
+        self.now_ns = max(self.now_ns, until_ns)

@@ -278,14 +278,14 @@ class World:
             self.schedule.at(self.random.randint(0, 50 * MS), node.start)
         for person in self.people:
             person.begin()
-        self._run_until(CALM_NS)
+        self.schedule.run(CALM_NS)
         self.post.be_calm()
         self.trace("world", "calm")
         at_ns = CALM_NS
         missing = ["nothing was looked at"]
         while at_ns < CONVERGED_BY_NS and missing:
             at_ns += 250 * MS
-            self._run_until(at_ns)
+            self.schedule.run(at_ns)
             missing = self.pending()
             for truth in self.oracle.strands.values():
                 truth.settled = truth.expected
@@ -295,17 +295,13 @@ class World:
         self.oracle.settles_policies()
         for person in self.people:
             person.quiet()
-        self._run_until(at_ns + 1_200 * MS)
+        self.schedule.run(at_ns + 1_200 * MS)
         fresh = [person.twin() for person in self.people]
         for person in fresh:
             person.begin()
-        self._run_until(at_ns + 2_600 * MS)
+        self.schedule.run(at_ns + 2_600 * MS)
         self._compare(fresh)
         self.in_equals_out.at_the_end()
-
-    def _run_until(self, until_ns: int) -> None:
-        while self.schedule.step(until_ns):
-            pass
 
     def _plan_faults(self) -> None:
         schedule = self.schedule
