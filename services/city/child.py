@@ -17,8 +17,8 @@ from typing import Final
 from services.city.journal import Journal
 from services.city.life import Life
 from services.city.vigil import Vigil
-from shared.runtime import REFUSED
 from shared.runtime.clock import monotonic_ns
+from shared.runtime.runner import REFUSED
 
 READ_BYTES: Final = 65536
 LOOK_S: Final = 0.2

@@ -23,7 +23,8 @@ from shared.contracts import (
     SnapshotAsk,
 )
 from shared.identifiers import slots_of
-from shared.runtime import Runtime, monotonic_ns, wall_ms
+from shared.runtime.clock import monotonic_ns, wall_ms
+from shared.runtime.runner import Runtime
 from shared.subjects import Ask, Publish, Reply
 
 _NS_PER_S = 1_000_000_000

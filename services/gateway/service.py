@@ -51,7 +51,8 @@ from shared.contracts import (
 )
 from shared.contracts.refusals import CloseCode
 from shared.identifiers import SanctuaryId, SessionId
-from shared.runtime import Runtime, monotonic_ns, wall_ms
+from shared.runtime.clock import monotonic_ns, wall_ms
+from shared.runtime.runner import Runtime
 from shared.subjects import Ask, Publish
 
 BACKLOG = 1024

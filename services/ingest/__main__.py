@@ -4,6 +4,6 @@ import sys
 
 from services.ingest.service import start
 from services.ingest.settings import IngestSettings
-from shared.runtime import run
+from shared.runtime.runner import run
 
 sys.exit(run("ingest", IngestSettings, start))

@@ -17,7 +17,9 @@ from shared.contracts import (
     UpBatch,
 )
 from shared.identifiers import slots_of
-from shared.runtime import Runtime, Wheel, monotonic_ns, wall_ms
+from shared.runtime.clock import monotonic_ns, wall_ms
+from shared.runtime.runner import Runtime
+from shared.runtime.wheel import Wheel
 from shared.subjects import Ask
 
 _CHALLENGE_BYTES = 16

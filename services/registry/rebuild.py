@@ -17,7 +17,8 @@ from shared.codec import Refused, decode, encode, sha256
 from shared.contracts import Signed
 from shared.identifiers import WallMs
 from shared.identity import Signer
-from shared.runtime import CannotServe, Runtime, wall_ms
+from shared.runtime.clock import wall_ms
+from shared.runtime.runner import CannotServe, Runtime
 
 GENESIS = "charter.genesis"
 STREAMS = ("identity", "consent")

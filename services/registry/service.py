@@ -20,7 +20,8 @@ from shared.contracts import (
     SanctuaryControl,
     StateAsk,
 )
-from shared.runtime import Runtime, monotonic_ns, pause, wall_ms
+from shared.runtime.clock import monotonic_ns, pause, wall_ms
+from shared.runtime.runner import Runtime
 
 LANES = 8
 """Appends on their way at once; one citizen's always take the same lane, in order."""

@@ -2,7 +2,7 @@ import sys
 
 from services.sanctuary.service import start
 from services.sanctuary.settings import SanctuarySettings
-from shared.runtime import run
+from shared.runtime.runner import run
 
 if __name__ == "__main__":
     sys.exit(run("sanctuary", SanctuarySettings, start))

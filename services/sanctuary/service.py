@@ -29,7 +29,8 @@ from shared.contracts import (
     SanctuaryControl,
 )
 from shared.identifiers import slots_of
-from shared.runtime import Runtime, monotonic_ns, wall_ms
+from shared.runtime.clock import monotonic_ns, wall_ms
+from shared.runtime.runner import Runtime
 
 
 async def start(runtime: Runtime) -> None:

@@ -12,7 +12,6 @@ from typing import Any, assert_never
 
 import msgspec
 import nats.errors
-import structlog
 
 from shared.bus import jetstream
 from shared.bus.connection import (
@@ -25,6 +24,7 @@ from shared.bus.connection import (
 from shared.bus.counts import BusCounts
 from shared.bus.errors import BusLost, NoBroker
 from shared.codec import Refused, decode, encode
+from shared.runtime import logs
 from shared.subjects import Ask, Publish, Reply
 
 OnEvent = Callable[[str, Any, str | None], None]
@@ -97,7 +97,7 @@ class Bus:
 
         Raises: NoBroker if there is none after `deadline_s`, or it refuses the key.
         """
-        bus = cls(instance, structlog.get_logger() if log is None else log)
+        bus = cls(instance, logs.get_logger() if log is None else log)
         last: list[Exception] = []
         loop = asyncio.get_running_loop()
         deadline = loop.time() + deadline_s

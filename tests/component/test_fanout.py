@@ -30,7 +30,7 @@ from shared.contracts import (
     Tier,
 )
 from shared.identifiers import WallMs, slot_of
-from shared.runtime import pause, wall_ms
+from shared.runtime.clock import pause, wall_ms
 from shared.subjects import Ask
 from tests.support.broker import Broker, wait_until
 from tests.support.fanout_stage import Gate, Stage, Viewer, Voice

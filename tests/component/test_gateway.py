@@ -44,8 +44,7 @@ from shared.contracts import client as c
 from shared.identifiers import SessionId
 from shared.identity import Signer
 from shared.identity.token import make_token
-from shared.runtime import wall_ms
-from shared.runtime.clock import pause
+from shared.runtime.clock import pause, wall_ms
 from tests.support.broker import Broker, wait_until
 from tests.support.gateway_city import (
     CITIZEN,

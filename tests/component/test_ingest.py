@@ -42,7 +42,7 @@ from shared.contracts import (
     UpEntry,
 )
 from shared.identifiers import WallMs
-from shared.runtime import pause, wall_ms
+from shared.runtime.clock import pause, wall_ms
 from tests.support.broker import Broker, wait_until
 from tests.support.ingest_city import CHARTER, ROOM, SERVER_MESSAGE, SLOT, Speaker, body, policy
 from tests.support.service_process import ServiceProcess, service_process

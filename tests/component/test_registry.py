@@ -31,8 +31,8 @@ from shared.contracts import (
     StatePage,
     Tier,
 )
-from shared.runtime import REFUSED
 from shared.runtime.clock import wall_ms
+from shared.runtime.runner import REFUSED
 from shared.subjects import Ask, ask, back, control
 from tests.support.broker import Broker, wait_until
 from tests.support.person import Person

@@ -11,7 +11,7 @@ import pytest
 
 from shared.contracts import Kind, ListedRoom, RoomsListed, Setting
 from shared.identifiers import sanctuary_of_slug
-from shared.runtime import monotonic_ns
+from shared.runtime.clock import monotonic_ns
 from tests.support.broker import Broker, wait_until
 from tests.support.city import RunningCity
 from tests.support.gateway_city import make_city, on_uvloop, running_gateway

@@ -20,7 +20,8 @@ PROGRAM = """
 import asyncio, os, sys, time
 from dataclasses import dataclass, field
 from shared.contracts import GatewayBeat
-from shared.runtime import monotonic_ns, run
+from shared.runtime.clock import monotonic_ns
+from shared.runtime.runner import run
 
 @dataclass(frozen=True)
 class Settings:

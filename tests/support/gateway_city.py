@@ -49,10 +49,10 @@ from shared.contracts import client as c
 from shared.identifiers import slot_of
 from shared.identity import Signer
 from shared.identity.token import make_token
-from shared.runtime import Runtime, wall_ms
 from shared.runtime.arguments import ProcessSettings
-from shared.runtime.clock import pause
+from shared.runtime.clock import pause, wall_ms
 from shared.runtime.health import Readiness
+from shared.runtime.runner import Runtime
 from tests.support.broker import Broker, running_broker, wait_until
 
 CHARTER = Signed(b"a charter", bytes(64))

@@ -24,7 +24,7 @@ from shared.codec import ZERO_HASH, decode, encode, sha256
 from shared.contracts import Charter, Institution, RecordKind, Signed, Tier
 from shared.identifiers import WallMs
 from shared.identity import Signer, did_of
-from shared.runtime import CannotServe
+from shared.runtime.runner import CannotServe
 
 NOW = WallMs(1_795_000_000_000)
 ADA, BEN = "01" * 16, "02" * 16
