@@ -29,6 +29,9 @@ PROCESSES_S_MAX = 60
 """For a test that starts processes and says nothing else: others start theirs on the same cores."""
 SHARED_FIXTURES = {"shared_city": "shared city", "bystanders": "quiet city"}
 """Cities that live as long as the run, and the groups of those who use them."""
+LONG_LIVED = {"shared_city", "quiet_city"}
+_living: dict[pytest.FixtureDef[Any], None] = {}
+"""Those cities that tests of this process have used, until they are ended."""
 
 
 def shares_its_modules(item: pytest.Item) -> bool:
@@ -68,7 +71,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item.add_marker(pytest.mark.xdist_group(group))
     yield
     # stable: within one rank the order stays as random as it was
-    items.sort(key=lambda item: (places[id(item)][0], places[id(item)][1] is None))
+    items.sort(key=lambda item: (*stage_of(places[id(item)]), places[id(item)][1] is None))
+
+
+def stage_of(place: tuple[int, str | None]) -> tuple[int, str]:
+    """What runs without a break between its tests: a rank, or those of one city in it."""
+    rank, group = place
+    return rank, (group or "") if rank == SHARED else ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Should a later test want such a city all the same, pytest makes it another."""
+    done = yield
+    info = getattr(item, "_fixtureinfo", None)
+    for name, found in ({} if info is None else info.name2fixturedefs).items():
+        if name in LONG_LIVED and found[-1].scope == "session":
+            _living[found[-1]] = None
+    if nextitem is not None and stage_of(place_of(nextitem)) != stage_of(place_of(item)):
+        while _living:
+            _living.popitem()[0].finish(item._request)  # type: ignore[attr-defined]
+    return done
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
