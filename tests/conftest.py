@@ -60,7 +60,9 @@ def place_of(item: pytest.Item) -> tuple[int, str | None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Iterator[None]:
     """Around the other plugins': xdist must find the groups, and the order must outlast the shuffling."""
     places = {id(item): place_of(item) for item in items}
     for item in items:
@@ -70,6 +72,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
     yield
+    if config.getoption("loadgroup", False):
+        # else each worker would start every city of the run, and nobody be told
+        for item in items:
+            group = places[id(item)][1]
+            assert group is None or item.nodeid.endswith(f"@{group}"), "xdist lost a group"
     # stable: within one rank the order stays as random as it was
     items.sort(key=lambda item: (*stage_of(places[id(item)]), places[id(item)][1] is None))
 
