@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from shared.identifiers import MonotonicNs
 
-REST_PER_COST = 0.25
-"""Measured since viewers go round, at 1000 x 500, p50 / p99 in ms and the gateway's cores: a half
-14 / 33, 0.44; a quarter 9 / 22, 0.51; none 8 / 20, 0.6 (two cores, 2026-11-29)."""
+REST_PER_COST = 0.5
+"""At 1000 x 500, p50 / p99 in ms and the gateway's cores, medians of three: a half 8.5 / 20.0, 0.55; a
+quarter 8.2 / 19.2, 0.65 (two cores, 2026-11-30, compiled writes)."""
 REST_NS_MAX = 20_000_000
 REST_NS_MIN = 1_000_000
 """A shorter rest is put off: the loop's timers count whole milliseconds."""
