@@ -41,7 +41,7 @@ KINDS: Final = {
     NATS: ("process", "message", "byte"),
 }
 """The kinds of work that have a cost, by service. `form`: one sample prepared for one (form, gateway,
-audience). `sweep`: one flush over whoever is owed something. `frame`: one of a client. `message`: read
+audience). `sweep`: one slice of it, a turn of writing. `frame`: one of a client. `message`: read
 from the bus or written to it. `byte`: written to viewers, or carried on the bus."""
 
 
@@ -94,7 +94,7 @@ def points_of(row: Mapping[str, Any]) -> Iterator[tuple[str, str, Point]]:
                     "process": 1.0,
                     "frame": counted["gateway_frames_in"],
                     "sample": counted["gateway_messages_prepared"],
-                    "sweep": counted["gateway_sweeps"],
+                    "sweep": counted["gateway_slices"],
                     "write": counted["gateway_writes"],
                     "byte": counted["gateway_bytes_out"],
                 }

@@ -115,7 +115,11 @@ def measure(connections: int, clients: int, files_max: int, held_s: float) -> di
             for name in told
         }
         slab_after = kilobytes("/proc/meminfo", "Slab")
-        left = [int(process.communicate("end\n", timeout=60)[0]) for process in holders]
+        for process in holders:  # all count before any lets go
+            assert process.stdin is not None
+            process.stdin.write("end\n")
+            process.stdin.flush()
+        left = [int(process.communicate(timeout=120)[0]) for process in holders]
         return {
             "files_max": files_max,
             "wanted": connections,

@@ -104,8 +104,10 @@ def main() -> int:
         with own_city() as city:
             steady = STORY.format(**room, per_s=PER_S, seconds=10)
             knee = played(city, steady, Path(folder), "--until-breaking")["knee"]
-        pace = knee["pace"] / 2
-        print(f"soak: the knee is at pace {knee['pace']:g}", file=sys.stderr, flush=True)
+        if knee["best"] is None:
+            raise SystemExit("soak: the room breaks at its own pace, so there is no half of a knee")
+        pace = knee["best"]["pace"] / 2
+        print(f"soak: the knee is at pace {2 * pace:g}", file=sys.stderr, flush=True)
         with own_city() as city:
             seconds = options.minutes * 60
             steady = STORY.format(**room, per_s=PER_S * pace, seconds=seconds)

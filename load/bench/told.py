@@ -32,8 +32,8 @@ def egress_rows(cases: dict[str, dict[str, Any]]) -> list[str]:
         for name, row in servers.items():
             if name == "city":
                 continue
-            if "p50_ms" not in row:
-                lines.append(f"    {name}: {row.get('error')}")
+            if row.get("p50_ms") is None:
+                lines.append(f"    {name}: {row.get('error', 'nothing came in time')}")
                 continue
             its_cores = max(0.01, sum(row["cpu_cores"].values()))
             lines.append(

@@ -28,6 +28,9 @@ def test_a_figure_is_the_median_of_its_rounds_and_a_failed_round_is_kept_beside(
     assert told["cpu_cores"] == {"gateway": 0.4, "fanout": 0.1}
     assert told["runs"] == rounds
     assert median_of([{"error": "no city"}]) == {"error": "no city"}
+    late = {"p50_ms": None, "cpu_cores": {"peer": 0.9}}  # nothing came in time
+    assert median_of([late, late])["p50_ms"] is None
+    assert median_of([late, run(3.0, 0.4) | {"cpu_cores": {"peer": 0.5}}])["p50_ms"] == 3.0
 
 
 def soaked(

@@ -64,7 +64,7 @@ def row(
     for number in range(gateways):
         work[f"gateway-{number}"] = {
             "gateway_frames_in": viewers / 5,
-            "gateway_sweeps": flushes * (1 + viewers / 3000) / gateways,
+            "gateway_slices": flushes * (1 + viewers / 3000) / gateways,
             "gateway_writes": viewers * flushes / gateways,
             "gateway_bytes_out": viewers * (rate * 128 + flushes * 4) / gateways,
             "gateway_messages_prepared": rate,
@@ -83,7 +83,7 @@ def uplink(use: str, rate: float) -> dict[str, Any]:
         "fanout-0": {"fanout_samples": rate, **bus(rate / 9, 4)},
         "gateway-0": {
             "gateway_frames_in": rate * 1.03,
-            "gateway_sweeps": rate / 40,
+            "gateway_slices": rate / 40,
             "gateway_writes": rate / 32,
             "gateway_bytes_out": rate,
             "gateway_messages_prepared": 0.0,
@@ -109,7 +109,7 @@ def costing(told: dict[str, Any]) -> dict[str, Any]:
             spent[name] += cost["frame"] * n["gateway_frames_in"]
             spent[name] += cost["sample"] * n["gateway_messages_prepared"]
             spent[name] += cost["write"] * n["gateway_writes"]
-            spent[name] += cost["sweep"] * n["gateway_sweeps"]
+            spent[name] += cost["sweep"] * n["gateway_slices"]
             spent[name] += cost["byte"] * n["gateway_bytes_out"]
         elif service == "fanout":
             forms = n["fanout_samples"] * told["gateways"] if "viewers" in told else 0.0

@@ -51,11 +51,11 @@ def median_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         return runs[0]
     figures: dict[str, Any] = {}
     for name, value in measured[0].items():
-        values = [run[name] for run in measured]
+        values = [run[name] for run in measured if run[name] is not None]
         if isinstance(value, dict):
             figures[name] = {key: median(each[key] for each in values) for key in value}
         else:
-            figures[name] = median(values)
+            figures[name] = median(values) if values else None  # nothing came in time in any
     return {**figures, "runs": runs}
 
 
