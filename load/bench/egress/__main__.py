@@ -16,6 +16,7 @@ never sleeps while it is busy: its CPU says less than its latency does.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import tempfile
@@ -97,7 +98,8 @@ def main() -> int:
                 for server in servers:
                     try:
                         row = uvloop.run(play(server, case, arguments.seconds, sink_program))
-                    except (OSError, TimeoutError, ExceptionGroup) as error:
+                    except (OSError, TimeoutError, ExceptionGroup, asyncio.CancelledError) as error:
+                        # cancelled: how a peer's broker that is drowned ends its connection
                         row = {"error": why(error)}
                     runs[server].append(row)
                     print(line(server, row), file=sys.stderr, flush=True)
