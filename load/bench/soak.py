@@ -61,6 +61,14 @@ def played(city: RunningCity, story: str, folder: Path, *options: str) -> dict[s
     return result
 
 
+def by_minute(seconds: list[dict[str, Any]]) -> list[float]:
+    """The median second of each minute: tells a growth from a few bad seconds."""
+    minutes: dict[int, list[float]] = {}
+    for row in seconds:
+        minutes.setdefault(int(row["at_s"] // 60), []).append(row["p99_ms"])
+    return [median(minutes[minute]) for minute in sorted(minutes)]
+
+
 def judged(result: dict[str, Any], minutes: float) -> dict[str, Any]:
     """What the second half says."""
     seconds = [row for row in result["seconds"] if row.get("p99_ms") is not None]
@@ -82,6 +90,7 @@ def judged(result: dict[str, Any], minutes: float) -> dict[str, Any]:
         "deliveries_per_s": result["delivered"] / result["elapsed_s"],
         "p99_ms": p99,
         "p99_ms_per_min": round(rise, 4),
+        "p99_ms_by_minute": [round(each, 2) for each in by_minute(seconds)],
         "memory_mb_per_min": memory,
         "unaccounted": result["unaccounted"],
         "sent": result["sent"],

@@ -72,6 +72,9 @@ def test_a_soak_is_flat_in_p99_and_memory_and_accounts_for_everything(
     assert told["is_flat"] is is_flat
     assert told["good"] is is_good
     assert told["deliveries_per_s"] == 10.0
+    minutes = told["p99_ms_by_minute"]
+    assert len(minutes) == 10
+    assert minutes[9] - minutes[0] == pytest.approx(9 * changed.get("p99_ms_per_min", 0.0))
 
 
 def result() -> dict[str, Any]:
