@@ -38,7 +38,7 @@ async def play(server: str, case: Case, seconds: float, sink_program: Path) -> d
         return await measure(case, target, sink_program)
 
 
-def why(error: Exception) -> str:
+def why(error: BaseException) -> str:
     """The first reason, of many that are alike."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
