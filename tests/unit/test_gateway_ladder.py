@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway.core import egress as egress_module
-from services.gateway.core.egress import Egress
+from services.gateway.core import audience as audience_module
+from services.gateway.core.egress import CONFLATIONS_PER_SLICE, Egress
 from services.gateway.core.form import Form
 from services.gateway.core.ladder import (
     CALM_NS_MAX,
@@ -22,7 +22,15 @@ from services.gateway.core.ladder import (
     Rung,
     conflate,
 )
-from services.gateway.core.owed import AnyOwed, Owed, OwedSnapshot, members_key
+from services.gateway.core.owed import (
+    NO_DIGEST,
+    AnyOwed,
+    Digest,
+    Owed,
+    OwedSnapshot,
+    Viewer,
+    members_key,
+)
 from shared.codec import encode
 from shared.contracts import (
     Coarse,
@@ -361,7 +369,7 @@ def test_what_several_slow_viewers_are_owed_is_conflated_once(
         conflated.append(len(queue))
         return conflate(queue)
 
-    monkeypatch.setattr(egress_module, "conflate", counting)
+    monkeypatch.setattr(audience_module, "conflate", counting)
     room = Room(backlog_bytes_max=16_000)
     slow = [SESSION, *(SessionId(bytes((number,)) * 16) for number in range(9))]
     for session in slow[1:]:
@@ -410,6 +418,190 @@ def test_of_slow_viewers_one_who_must_not_get_a_citizen_does_not() -> None:
             assert list(numbers_in(told, citizen)) == list(range(80))
 
 
+SEVERAL = tuple(SessionId(bytes((number,)) * 16) for number in range(1, 6))
+ACTIONS = st.one_of(
+    st.tuples(st.just("say"), st.integers(1, 40)),
+    st.tuples(st.just("deny"), st.sampled_from(SEVERAL)),
+    st.tuples(st.just("pause"), st.sampled_from(SEVERAL)),
+    st.tuples(st.just("pause"), st.sampled_from(SEVERAL)),
+    st.tuples(st.just("resume"), st.sampled_from(SEVERAL)),
+    st.tuples(st.just("slice"), st.integers(1, 4)),
+    st.tuples(st.just("climb"), st.integers(1, 12)),
+    st.tuples(st.just("strike"), st.sampled_from((None, *SEVERAL))),
+)
+
+
+class Crowd:
+    """Several viewers, each slow when it likes; sweeps end anywhere."""
+
+    def __init__(self) -> None:
+        self.egress = Egress(backlog_bytes_max=8000)
+        self.now_s = 0.0
+        self.seq = dict.fromkeys(CITIZENS, 0)
+        self.paused: set[SessionId] = set()
+        self.heard: dict[SessionId, list[Any]] = {session: [] for session in SEVERAL}
+        self.due: dict[SessionId, dict[bytes, list[int]]] = {
+            session: {citizen: [] for citizen in CITIZENS} for session in SEVERAL
+        }
+        """What each must be told, by sample or as skipped, and in this order."""
+        for session in SEVERAL:
+            self.egress.add_viewer(session, form=Form.MESSAGEPACK)
+            self.egress.enter(session, KEY, SLOT, (), recovered=False)
+
+    def slice(self, writes: int) -> None:
+        for effect in self.egress.sweep(writes):
+            messages = msgspec.msgpack.decode(effect.payload, type=list[ServerMessage])
+            for session in getattr(effect, "sessions", None) or [effect.session]:  # type: ignore[union-attr]
+                assert session not in self.paused
+                self.heard[session] += messages
+
+    def say(self, deny: SessionId | None = None) -> None:
+        denied = CITIZENS[0]
+        segments = []
+        for citizen in CITIZENS:
+            number = self.seq[citizen]
+            self.seq[citizen] += 1
+            segments.append(Segment(citizen, sample(citizen, number).message))
+            for session in SEVERAL:
+                if (session, citizen) != (deny, denied):
+                    self.due[session][citizen].append(number)
+        pairs = [DenyPair(deny, denied)] if deny else []
+        self.egress.deliver(KEY, SLOT, segments, pairs)
+
+    def strike(self, session: SessionId | None) -> None:
+        """What has not gone out by now must not any more."""
+        struck = CITIZENS[0]
+        self.egress.strike(struck, KEY, SLOT, session, encode(Struck(ROOM, struck, None)))
+        for each in SEVERAL if session is None else (session,):
+            self.due[each][struck] = list(numbers_in(self.heard[each], struck))
+
+    def act(self, action: str, value: Any) -> None:
+        match action:
+            case "say":
+                for _ in range(value):
+                    self.say()
+                    self.slice(3)
+            case "deny":
+                self.say(deny=value)
+            case "pause":
+                self.paused.add(value)
+                self.egress.pause(value)
+            case "resume":
+                self.paused.discard(value)
+                self.egress.resume(value)
+            case "slice":
+                self.slice(value)
+            case "climb":
+                self.now_s += value / 4
+                self.egress.climb(MonotonicNs(int(self.now_s * S)))
+            case "strike":
+                self.strike(value)
+
+    def all_read_on(self) -> None:
+        for session in SEVERAL:
+            self.act("resume", session)
+        for _ in range(400):
+            self.act("climb", 4)
+            while self.egress.wants_flush:
+                self.slice(3)
+
+
+@given(st.lists(ACTIONS, max_size=60))
+@settings(max_examples=300)
+def test_each_of_several_slow_viewers_is_told_every_number_once_and_in_order(
+    script: list[tuple[str, Any]],
+) -> None:
+    crowd = Crowd()
+    for action, value in script:
+        crowd.act(action, value)
+    crowd.all_read_on()
+    assert not crowd.egress.too_slow
+    assert not any(crowd.egress.rungs().values())
+    for session in SEVERAL:
+        for citizen in CITIZENS:
+            told_numbers = list(numbers_in(crowd.heard[session], citizen))
+            assert told_numbers == crowd.due[session][citizen]
+
+
+def test_those_who_fell_one_after_the_other_are_conflated_by_and_by() -> None:
+    """No slice has to conflate for all of them, and what they hold does not grow."""
+    crowd = Crowd()
+    for session in SEVERAL:
+        crowd.act("pause", session)
+        crowd.act("say", 1)
+    audience = crowd.egress._audiences[KEY]
+    most = before = 0
+    held: list[int] = []
+    for number in range(1000):
+        crowd.say()
+        crowd.slice(3)
+        most = max(most, audience.conflations - before)
+        before = audience.conflations
+        if number in {200, 999}:
+            held.append(crowd.egress.backlog_bytes())
+    assert crowd.egress.rungs() == {"newest": len(SEVERAL), "field": 0}
+    assert 1 <= most <= CONFLATIONS_PER_SLICE + 1, "a digest, and one behind what is held"
+    assert held[1] < 2 * held[0]
+
+
+def fallen_crowd() -> Crowd:
+    """All are owed too much; of two who are owed the same, one has been conflated."""
+    crowd = Crowd()
+    for number, session in enumerate(SEVERAL):
+        crowd.act("pause", session)
+        if number != 2:
+            crowd.say()
+            crowd.slice(len(SEVERAL))
+    for _ in range(60):
+        crowd.say()
+    crowd.slice(3)
+    assert crowd.egress.rungs() == {"newest": CONFLATIONS_PER_SLICE, "field": 0}
+    return crowd
+
+
+@pytest.mark.parametrize("session", SEVERAL)
+def test_a_strike_for_one_amid_a_conflation_reaches_it_alone(session: SessionId) -> None:
+    crowd = fallen_crowd()
+    crowd.strike(session)
+    while crowd.egress.wants_flush:
+        crowd.slice(3)
+    assert crowd.egress.rungs() == {"newest": len(SEVERAL), "field": 0}
+    crowd.all_read_on()
+    for each in SEVERAL:
+        for citizen in CITIZENS:
+            assert list(numbers_in(crowd.heard[each], citizen)) == crowd.due[each][citizen]
+
+
+def test_a_deny_pair_of_what_came_later_is_kept_for_whoever_is_owed_more() -> None:
+    crowd = Crowd()
+    crowd.act("pause", SEVERAL[0])
+    crowd.act("say", 5)
+    crowd.act("pause", SEVERAL[1])
+    crowd.act("say", 5)
+    crowd.act("deny", SEVERAL[0])
+    for _ in range(60):
+        crowd.say()
+    crowd.slice(3)
+    assert crowd.egress.rungs() == {"newest": 2, "field": 0}
+    crowd.all_read_on()
+    denied = CITIZENS[0]
+    told_numbers = list(numbers_in(crowd.heard[SEVERAL[0]], denied))
+    assert told_numbers == crowd.due[SEVERAL[0]][denied]
+
+
+def test_of_a_digest_that_is_partly_written_nothing_is_taken_back() -> None:
+    viewer = Viewer(SESSION, form=Form.MESSAGEPACK)
+    first, second, third = (sample(CITIZENS[0], number) for number in range(3))
+    viewer.digest = Digest([first, second], 2 * first.byte_count)
+    assert viewer.digest.owed == [first, second]
+    viewer.owed.popleft()
+    viewer.owed_bytes -= first.byte_count
+    assert viewer.digest is NO_DIGEST
+    viewer.digest = Digest([third], third.byte_count)
+    assert list(viewer.owed) == [second, third]
+    assert viewer.owed_bytes == second.byte_count + third.byte_count
+
+
 def test_whoever_enters_again_while_parked_gets_the_older_ahead_of_the_snapshot() -> None:
     room = Room(backlog_bytes_max=16_000)
     room.egress.pause(SESSION)
@@ -448,7 +640,7 @@ def test_who_takes_nothing_at_all_is_closed() -> None:
 
 
 def test_an_event_stream_is_not_conflated_but_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(egress_module, "conflate", lambda _: pytest.fail("conflated"))
+    monkeypatch.setattr(audience_module, "conflate", lambda _: pytest.fail("conflated"))
     room = Room(form=Form.EVENTS)
     room.egress.pause(SESSION)
     room.say(300)

@@ -11,9 +11,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import filterfalse
+from typing import NamedTuple
 
 from services.gateway.core.form import Form, Holdings, Told, payload_of
-from services.gateway.core.owed import Owed, Viewer, event_in
+from services.gateway.core.ladder import conflate, read
+from services.gateway.core.owed import (
+    NO_DIGEST,
+    AnyOwed,
+    Digest,
+    Owed,
+    Viewer,
+    event_in,
+)
 from shared.contracts.fanout import AudienceKey, Segment
 from shared.identifiers import SessionId
 
@@ -39,7 +49,18 @@ class Chunk:
 
     def owed_to(self, viewer: Viewer, audience: Audience) -> list[Owed]:
         """What one viewer alone is owed of it, made once for all to whom that happens."""
-        is_events = viewer.form is Form.EVENTS
+        owed = self.all_owed(audience, is_events=viewer.form is Form.EVENTS)
+        denied = self.denied.get(viewer.session)
+        if denied:
+            return [each for each in owed if each.citizen is None or each.citizen not in denied]
+        return owed
+
+    def read_ahead(self, audience: Audience) -> None:
+        """Have the ladder read what it will have to conflate soon."""
+        for owed in self.all_owed(audience, is_events=False):
+            read(owed)
+
+    def all_owed(self, audience: Audience, *, is_events: bool) -> list[Owed]:
         owed = self._owed.get(is_events)
         if owed is None:
             owed = self._owed[is_events] = [
@@ -51,9 +72,6 @@ class Chunk:
                 )
                 for part in self.segments
             ]
-        denied = self.denied.get(viewer.session)
-        if denied:
-            return [each for each in owed if each.citizen is None or each.citizen not in denied]
         return owed
 
 
@@ -65,8 +83,12 @@ class Audience:
 
     __slots__ = (
         "_chunks",
+        "_digests",
+        "_digests_end",
         "_first",
+        "_longer",
         "_pushed_bytes",
+        "conflations",
         "holdings",
         "key",
         "lanes",
@@ -92,6 +114,13 @@ class Audience:
         self._chunks: list[Chunk] = []
         self._first = 0
         """The number of the first chunk that is kept; they are numbered from 0."""
+        self._digests: dict[int, _SharedDigest] = {}
+        """By the number of their first chunk; all go to the same end."""
+        self._digests_end = 0
+        self._longer: dict[tuple[int, int], tuple[Digest, Digest]] = {}
+        """(identity of a viewer's digest, number) → that digest, and what it has become."""
+        self.conflations = 0
+        """So far."""
 
     @property
     def end(self) -> int:
@@ -105,7 +134,7 @@ class Audience:
         self.pending_bytes += chunk.byte_count
 
     def since(self, number: int) -> list[Chunk]:
-        return self._chunks[number - self._first :]
+        return self._between(number, self.end)
 
     def bytes_since(self, number: int) -> int:
         if number == self.end:
@@ -125,9 +154,12 @@ class Audience:
             self.pending_bytes -= sum(chunk.byte_count for chunk in self._chunks[:count])
             del self._chunks[:count]
             self._first = oldest
+        if oldest >= self._digests_end:
+            self._forget_digests()
 
     def purge(self, citizen: bytes) -> None:
         """Take the citizen out of all that waits."""
+        self._forget_digests()
         for chunk in self._chunks:
             chunk.without(citizen)
         for lane in self.lanes.values():
@@ -135,6 +167,7 @@ class Audience:
 
     def deny(self, session: SessionId, citizen: bytes) -> None:
         """Take the citizen out of what waits, for one viewer."""
+        self._forget_digests()
         for chunk in self._chunks:
             chunk.denied.setdefault(session, []).append(citizen)
 
@@ -181,6 +214,78 @@ class Audience:
         self._stand(viewer)
         return self.since(number)
 
+    # ── what is conflated ────────────────────────────────────────────────────────────────────────
+
+    def kinship(self, viewer: Viewer) -> tuple[int, int]:
+        """The same for parked viewers who are owed the same; the more, the less waits."""
+        return self.parked[viewer.session], id(viewer.digest)
+
+    def digest(self, viewer: Viewer) -> None:
+        """Move what waits for a parked viewer into its own queue, conflated, and with the digest that its
+        queue ends with. Done once for all who are owed the same: so what has come since it was done for
+        the first of them still waits.
+        """
+        number = self.parked[viewer.session]
+        if number >= self._digests_end:
+            self._forget_digests()
+            self._digests_end = self.end
+        end = self.parked[viewer.session] = self._digests_end
+        if number == end:
+            return
+        new, denied = self._digest_since(number)
+        before = viewer.digest
+        if viewer.session in denied:
+            chunks = self._between(number, end)
+            own = [each for chunk in chunks for each in chunk.owed_to(viewer, self)]
+            viewer.digest = self._conflated([*before.owed, *own])
+        elif before is NO_DIGEST:
+            viewer.digest = new
+        else:
+            key = (id(before), number)
+            if key not in self._longer:
+                self._longer[key] = before, self._conflated([*before.owed, *new.owed])
+            viewer.digest = self._longer[key][1]
+
+    def _digest_since(self, number: int) -> _SharedDigest:
+        shared = self._digests.get(number)
+        if shared is None:
+            later = min(
+                (each for each in self._digests if each > number), default=self._digests_end
+            )
+            rest = self._digests.get(later, _SharedDigest(NO_DIGEST, {}))
+            chunks = self._between(number, later)
+            owed = [each for chunk in chunks for each in chunk.all_owed(self, is_events=False)]
+            shared = self._digests[number] = _SharedDigest(
+                self._conflated([*owed, *rest.digest.owed]), _denied_in(chunks) | rest.denied
+            )
+        return shared
+
+    def _between(self, number: int, end: int) -> list[Chunk]:
+        return self._chunks[number - self._first : end - self._first]
+
+    def _conflated(self, owed: list[AnyOwed]) -> Digest:
+        self.conflations += 1
+        kept = conflate(owed)
+        return Digest(kept, sum([each.byte_count for each in kept]))
+
+    def _forget_digests(self) -> None:
+        self._digests_end = 0
+        if self._digests:
+            self._digests.clear()
+            self._longer.clear()
+
+
+class _SharedDigest(NamedTuple):
+    """What waits from some chunk on. `denied`: sessions that must not get all of it."""
+
+    digest: Digest
+    denied: dict[bytes, None]
+
+
+def _denied_in(chunks: list[Chunk]) -> dict[bytes, None]:
+    """Sessions that must not get all of it."""
+    return {session: None for chunk in chunks for session in chunk.denied}
+
 
 class _Run:
     """Viewers who stand behind each other and have the same: all chunks below `number`."""
@@ -195,9 +300,21 @@ class _Run:
 class Lane:
     """An audience's viewers of one form, the next one first. Runs are in ascending order of what their
     viewers have, so that nobody is due once the first run is not.
+
+    Whoever leaves is taken out of the runs before the next look at them: ten thousand who leave in the
+    same moment would otherwise be searched for one by one.
     """
 
-    __slots__ = ("_payload", "_payload_of", "_runs", "audience", "form", "is_listed")
+    __slots__ = (
+        "_count",
+        "_leaving",
+        "_payload",
+        "_payload_of",
+        "_runs",
+        "audience",
+        "form",
+        "is_listed",
+    )
 
     def __init__(self, audience: Audience, form: Form) -> None:
         self.audience = audience
@@ -205,24 +322,32 @@ class Lane:
         self.is_listed = False
         """Whether the caller has it among those that are due."""
         self._runs: deque[_Run] = deque()
+        self._leaving: dict[Viewer, None] = {}
+        """Still in a run."""
+        self._count = 0
         self._payload = b""
         self._payload_of: tuple[int, int] | None = None
         """From which chunk to which it was made."""
 
     @property
     def is_empty(self) -> bool:
-        return not self._runs
+        return self._count == 0
 
     @property
     def is_due(self) -> bool:
+        self._let_go()
         return bool(self._runs) and self._runs[0].number < self.audience.end
 
     @property
     def oldest(self) -> int:
         """Below this everybody has everything."""
+        self._let_go()
         return self._runs[0].number if self._runs else self.audience.end
 
     def add(self, viewer: Viewer) -> None:
+        if viewer in self._leaving:
+            self._let_go()
+        self._count += 1
         self._append([viewer])
 
     def _append(self, viewers: list[Viewer]) -> None:
@@ -233,22 +358,25 @@ class Lane:
             self._runs.append(_Run(end, viewers))
 
     def remove(self, viewer: Viewer) -> None:
-        run = self._run_of(viewer)
-        run.viewers.remove(viewer)
-        if not run.viewers:
-            self._runs.remove(run)
+        self._count -= 1
+        self._leaving[viewer] = None
+
+    def _let_go(self) -> None:
+        if self._leaving:
+            for run in self._runs:
+                run.viewers = list(filterfalse(self._leaving.__contains__, run.viewers))
+            self._runs = deque(run for run in self._runs if run.viewers)
+            self._leaving.clear()
 
     def number_of(self, viewer: Viewer) -> int:
         """Of the next chunk that the viewer is owed."""
-        return self._run_of(viewer).number
-
-    def _run_of(self, viewer: Viewer) -> _Run:
-        return next(run for run in self._runs if viewer in run.viewers)
+        return next(run.number for run in self._runs if viewer in run.viewers)
 
     def rotate(self) -> None:
         """Begin with somebody else, so that nobody is always last: golden sections of a round lie far
         from each other. Nothing is changed amid a round.
         """
+        self._let_go()
         if len(self._runs) == 1:
             viewers = self._runs[0].viewers
             start = len(viewers) * 618 // 1000
@@ -258,6 +386,7 @@ class Lane:
         """The next viewers, at most so many, with what they are owed; they go to the end. Only while
         somebody is due.
         """
+        self._let_go()
         run = self._runs[0]
         viewers = run.viewers[:most]
         if len(viewers) == len(run.viewers):
@@ -309,4 +438,4 @@ class Slice:
 
     def denied(self) -> dict[bytes, None]:
         """Sessions that must not get all of it."""
-        return {session: None for chunk in self.chunks for session in chunk.denied}
+        return _denied_in(self.chunks)

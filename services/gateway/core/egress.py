@@ -45,7 +45,7 @@ from shared.identifiers import MonotonicNs, SessionId, slot_of
 OWN_WRITE_BYTES = 16_384
 """At most so much is written to one viewer before it is asked whether it still keeps up: as much as
 the kernel holds unsent (TCP_NOTSENT_LOWAT; design, section 4)."""
-CONFLATIONS_PER_SLICE = 4
+CONFLATIONS_PER_SLICE = 2
 """Queues of slow viewers that are conflated between two writes, a quarter of a millisecond each: they
 fill at the same pace, and would all be too long in the same moment."""
 PENDING_BYTES_MAX = 4 * 1024 * 1024
@@ -348,13 +348,17 @@ class Egress:
             told = [holdings.tell(segment) for segment in segments]
             byte_count += sum(len(part.event) for part in told)
             parts = [*told]
-        audience.push(Chunk(parts, denied, byte_count))
+        chunk = Chunk(parts, denied, byte_count)
+        audience.push(chunk)
         if audience.pending_bytes > PENDING_BYTES_MAX:
             self.overflowed_slots[audience.slot] = None
         if audience.parked:
             if any(part.citizen is None for part in parts):
                 self._rouse_for_notice(audience)
-            if audience.parked_bytes() > self._fall_bytes:
+            waits = audience.parked_bytes()
+            if self._climbers or waits > self._fall_bytes // 4:
+                chunk.read_ahead(audience)  # one by one costs no slice a long stop
+            if waits > self._fall_bytes:
                 self._overfull[audience.key] = audience
         self._dirty[audience.key] = audience
 
@@ -507,27 +511,25 @@ class Egress:
             self.too_slow[viewer.session] = None
 
     def _digest(self, audience: Audience) -> None:
-        """Move what waits for the parked into their own queues, conflated, once for all who are owed the
-        same. Who has fallen before goes along with whoever falls now, so that they stay together.
+        """Move what waits for the parked into their own queues, conflated once for all who are owed the
+        same. Who has fallen before goes along once half as much waits, so that they stay together.
         """
-        digests: dict[int, list[AnyOwed]] = {}
-        for session, number in list(audience.parked.items()):
-            viewer = self._viewers[session]
+        conflations_max = audience.conflations + CONFLATIONS_PER_SLICE
+        viewers = [self._viewers[session] for session in audience.parked]
+        viewers.sort(key=audience.kinship, reverse=True)
+        for viewer in viewers:
+            session = viewer.session
             climber = self._climbers.get(session)
             has_fallen = climber is not None and climber.rung is not Rung.EVERY
-            waits = viewer.owed_bytes + audience.bytes_since(number)
-            if number == audience.end or (not has_fallen and waits <= self._fall_bytes):
+            waits = audience.bytes_since(audience.parked[session])
+            if not has_fallen:
+                waits += viewer.owed_bytes
+            if waits <= (self._fall_bytes // 2 if has_fallen else self._fall_bytes):
                 continue
-            chunks = audience.since(number)
-            if any(session in chunk.denied for chunk in chunks):
-                digest = _digest_for(viewer, audience, chunks)
-            else:
-                if number not in digests:
-                    digests[number] = _digest_for(viewer, audience, chunks)
-                digest = digests[number]
-            audience.parked[session] = audience.end
-            viewer.owed.extend(digest)
-            viewer.owed_bytes += sum([each.byte_count for each in digest])
+            if audience.conflations >= conflations_max:
+                self._overfull[audience.key] = audience  # the rest with the next slice
+                break
+            audience.digest(viewer)
             if climber is None:
                 climber = self._climbers[session] = Climber(self._fall_bytes)
             if not has_fallen and climber.conflated(viewer.owed_bytes):
@@ -540,11 +542,14 @@ class Egress:
         """It can be written to again."""
         session = viewer.session
         climber = self._climbers.get(session)
+        has_fallen = climber is not None and climber.rung is Rung.NEWEST
         parked = [self._audiences[key] for key in viewer.audiences]
         for audience in parked:
             if session in audience.parked:
+                if has_fallen:
+                    audience.digest(viewer)
                 self._catch_up(viewer, audience)
-        if climber is not None and climber.rung is Rung.NEWEST:
+        if has_fallen and not viewer.is_conflated:
             self._conflate(viewer)
 
     def _rouse_for_notice(self, audience: Audience) -> None:
@@ -555,8 +560,7 @@ class Egress:
                 self._catch_up(viewer, audience)
 
     def _conflate(self, viewer: Viewer) -> None:
-        viewer.owed = deque(conflate(viewer.owed))
-        viewer.owed_bytes = sum(owed.byte_count for owed in viewer.owed)
+        viewer.requeue(conflate(viewer.owed))
 
     def _tell_rung(self, viewer: Viewer, rung: Rung) -> None:
         """Ahead of what waits, behind the rungs that it has not heard of yet; never conflated."""
@@ -613,10 +617,9 @@ class Egress:
         """Drop from the viewer's own queue what the test does not keep."""
         if not viewer.owed:
             return
-        kept = deque(owed for owed in viewer.owed if is_kept(owed))
+        kept = [owed for owed in viewer.owed if is_kept(owed)]
         if len(kept) != len(viewer.owed):
-            viewer.owed = kept
-            viewer.owed_bytes = sum(owed.byte_count for owed in kept)
+            viewer.requeue(kept)
             self._settle(viewer)
 
     def _settle(self, viewer: Viewer) -> None:
@@ -722,7 +725,7 @@ class Egress:
         is owed its share alone; who cannot be written to is parked.
         """
         denied = slice_.denied()
-        if not self._busy and not denied:
+        if not denied and self._busy.keys().isdisjoint([each.session for each in slice_.viewers]):
             return slice_.viewers
         is_events = slice_.lane.form is Form.EVENTS
         shared = []
@@ -754,8 +757,7 @@ class Egress:
         byte_count = 0
         if self._is_held_back(viewer):
             taken = [owed for owed in viewer.owed if is_notice(owed)]
-            viewer.owed = deque(owed for owed in viewer.owed if not is_notice(owed))
-            viewer.owed_bytes = sum(owed.byte_count for owed in viewer.owed)
+            viewer.requeue([owed for owed in viewer.owed if not is_notice(owed)])
             return taken
         while viewer.owed:
             owed = viewer.owed[0]
@@ -770,10 +772,6 @@ class Egress:
         messages = [message for owed in taken for message in owed.messages()]
         self.messages_flushed += len(messages)
         return Write(viewer.session, payload_of(messages, viewer.form), viewer.form)
-
-
-def _digest_for(viewer: Viewer, audience: Audience, chunks: list[Chunk]) -> list[AnyOwed]:
-    return conflate(each for chunk in chunks for each in chunk.owed_to(viewer, audience))
 
 
 def _whose(handing: Slice | list[AnyOwed]) -> Iterator[tuple[AudienceKey, bytes]]:

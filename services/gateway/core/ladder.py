@@ -201,7 +201,7 @@ class _Part:
         for place, each in enumerate(self.part):
             if each.citizen is None:
                 continue
-            message: _Read = each.read if each.read is not UNREAD else _read(each)  # type: ignore[assignment]
+            message = read(each)
             if message is None:
                 continue
             lines = self.lines.get(each.audience)
@@ -280,16 +280,20 @@ def conflate(owed: Iterable[AnyOwed]) -> list[AnyOwed]:
     return kept + _Part(part).conflate()
 
 
-def _read(owed: Owed) -> _Read:
-    """Read once for all viewers who are owed it; nil: not one of those that come over and over."""
-    read: _Read
+def read(owed: Owed) -> _Read:
+    """What conflation has to know of a message, read once for all viewers who are owed it; nil: it is not
+    one of those that come over and over.
+    """
+    if owed.read is UNREAD:
+        owed.read = _read(owed.message)
+    return owed.read  # type: ignore[return-value]
+
+
+def _read(message: bytes) -> _Read:
     try:
-        message = decode(owed.message, _KNOWN)
-        if isinstance(message, SampleShown):
-            read = _Sample(message.strand, decode(message.body, _Head).seq)
-        else:
-            read = message
+        known = decode(message, _KNOWN)
+        if isinstance(known, SampleShown):
+            return _Sample(known.strand, decode(known.body, _Head).seq)
     except Refused:
-        read = None
-    owed.read = read
-    return read
+        return None
+    return known  # type: ignore[no-any-return]

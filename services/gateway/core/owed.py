@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
 
 from services.gateway.core.form import EventSnapshot, Form, Told, event_of, id_line
 from shared.codec import encode
@@ -158,12 +160,23 @@ class OwedEvents:
 AnyOwed = Owed | OwedSnapshot | OwedEvents
 
 
+class Digest(NamedTuple):
+    """Conflated messages. Not to be changed: they are owed to many."""
+
+    owed: list[AnyOwed]
+    byte_count: int
+
+
+NO_DIGEST = Digest([], 0)
+
+
 class Viewer:
     """The egress side of one session. `greeting`: what goes ahead of its first snapshot; until then a
     session that has one gets nothing at all.
     """
 
     __slots__ = (
+        "_digest",
         "audiences",
         "form",
         "greeting",
@@ -189,7 +202,38 @@ class Viewer:
         reach, and not yet in the kernel. Empty unless the viewer is paused."""
         self.owed: deque[AnyOwed] = deque()
         self.owed_bytes = 0
+        self._digest = NO_DIGEST
         self.audiences: dict[AudienceKey, None] = {}
+
+    def requeue(self, owed: list[AnyOwed]) -> None:
+        """Replace all that is owed."""
+        self.owed = deque(owed)
+        self.owed_bytes = sum([each.byte_count for each in owed])
+        self._digest = NO_DIGEST
+
+    @property
+    def digest(self) -> Digest:
+        """The digest that the queue still ends with, the very one of all who are owed the same; else an
+        empty one.
+        """
+        owed = self._digest.owed
+        if owed and len(self.owed) >= len(owed) and self.owed[-1] is owed[-1]:
+            return self._digest
+        return NO_DIGEST
+
+    @digest.setter
+    def digest(self, digest: Digest) -> None:
+        before = self.digest
+        for _ in before.owed:
+            self.owed.pop()
+        self.owed.extend(digest.owed)
+        self.owed_bytes += digest.byte_count - before.byte_count
+        self._digest = digest
+
+    @property
+    def is_conflated(self) -> bool:
+        """Whether nothing is owed ahead of the digest but what cannot be conflated."""
+        return all(map(is_notice, islice(self.owed, len(self.owed) - len(self.digest.owed))))
 
     def form_of(self, message: bytes) -> bytes:
         """A message of its own as its queue holds it."""
