@@ -19,6 +19,8 @@ from prometheus_client import generate_latest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
+from services.gateway.core import Effect
+from services.gateway.service import PARTINGS_PER_TURN
 from shared import subjects
 from shared.codec import encode, sha256
 from shared.contracts import (
@@ -41,7 +43,7 @@ from shared.contracts import (
     Time,
 )
 from shared.contracts import client as c
-from shared.identifiers import SessionId
+from shared.identifiers import MonotonicNs, SessionId
 from shared.identity import Signer
 from shared.identity.token import make_token
 from shared.runtime.clock import pause, wall_ms
@@ -484,6 +486,38 @@ async def test_two_hundred_sockets_of_noise_raise_nothing_and_touch_nobody(broke
         await wait_until(lambda: core.sessions == 1, "only the bystander is left")
         assert gateway.service.sweeps.faults == 0
         await bystander.socket.close()
+
+
+@on_uvloop
+async def test_a_crowd_that_leaves_at_once_is_forgotten_a_few_at_a_time(broker: Broker) -> None:
+    """Else the loop would stand still for as long, and its heartbeat with it."""
+    await make_city(broker)
+    async with running_gateway(broker, connections_per_address_max=500) as running:
+        service = running.service
+        crowd = [await asyncio.open_connection(*running.address) for _ in range(150)]
+        for _, writer in crowd:
+            writer.write(upgrade_head(running.address))
+        await wait_until(lambda: service.core.sessions == 150, "everybody is in")
+        stays = await dial(running.url)
+        loop = asyncio.get_running_loop()
+        forgotten: list[int] = []
+        closed = service.core.closed
+
+        def counted(session: SessionId, now_ns: MonotonicNs) -> list[Effect]:
+            if not forgotten or not forgotten[-1]:
+                forgotten.append(0)
+                loop.call_soon(forgotten.append, 0)  # behind whatever this turn still does
+            forgotten[-1] += 1
+            return closed(session, now_ns)
+
+        service.core.closed = counted  # type: ignore[method-assign]
+        for _, writer in crowd:
+            writer.transport.abort()
+        await wait_until(lambda: service.core.sessions == 1, "they are forgotten")
+        assert sum(forgotten) == 150
+        assert max(forgotten) <= PARTINGS_PER_TURN
+        await stays.welcome()
+        await stays.socket.close()
 
 
 @on_uvloop

@@ -367,3 +367,31 @@ asyncio.get_running_loop().call_later(0.5, block)
         beats.close()
         assert await process.ended() == 0
         assert "draining" in process.events()
+
+
+async def test_a_process_that_grows_is_not_stopped_by_full_collections(
+    broker: Broker, tmp_path: Path
+) -> None:
+    body = """
+import gc
+kept = []
+async def grow():
+    while not gc.get_freeze_count():
+        await asyncio.sleep(0)
+    before = gc.get_stats()[2]["collections"]
+    kept.extend([] for _ in range(500_000))
+    say(gc.get_stats()[2]["collections"] - before)
+    class Cycle:
+        pass
+    cycles, found = gc.get_stats()[0]["collected"], 10_000
+    for _ in range(found):
+        cycle = Cycle()
+        cycle.itself = cycle
+    say(gc.get_stats()[0]["collected"] - cycles > found // 2)
+    await asyncio.Event().wait()
+runtime.supervise("growing", grow())
+"""
+    async with child(broker, tmp_path, body) as process:
+        assert await process.said() == "begun"
+        assert await process.said() == "0"
+        assert await process.said() == "True", "young cycles are collected"
