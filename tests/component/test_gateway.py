@@ -503,12 +503,12 @@ async def test_a_crowd_that_leaves_at_once_is_forgotten_a_few_at_a_time(broker: 
         forgotten: list[int] = []
         closed = service.core.closed
 
-        def counted(session: SessionId, now_ns: MonotonicNs) -> list[Effect]:
+        def counted(id_: SessionId, now_ns: MonotonicNs) -> list[Effect]:
             if not forgotten or not forgotten[-1]:
                 forgotten.append(0)
                 loop.call_soon(forgotten.append, 0)  # behind whatever this turn still does
             forgotten[-1] += 1
-            return closed(session, now_ns)
+            return closed(id_, now_ns)
 
         service.core.closed = counted  # type: ignore[method-assign]
         for _, writer in crowd:
