@@ -27,6 +27,7 @@ from services.gateway.head import (
 )
 from services.gateway.http import HttpServer, raw_refusal
 from services.gateway.settings import GatewaySettings
+from services.gateway.turns import Turns
 from shared.identifiers import MonotonicNs
 
 FAREWELL_NS = 900_000_000
@@ -46,6 +47,7 @@ class Door:
         hub: Hub,
         http: HttpServer,
         settings: GatewaySettings,
+        turns: Turns,
         *,
         may_enter: Callable[[], bool],
         sessions: Callable[[], int],
@@ -55,6 +57,7 @@ class Door:
         self.http = http
         http.give_back = self._give_back
         self.settings = settings
+        self.turns = turns
         self.may_enter = may_enter
         self._sessions = sessions
         self.refused: dict[str, int] = {}
@@ -136,7 +139,7 @@ class Door:
         now_ns = self._now_ns()
         while self._heads and self._heads[0][0] <= now_ns:
             entrance = self._heads.popleft()[1]
-            if entrance in self._open:
+            if entrance in self._open and not entrance.is_waiting:
                 entrance.refuse(408, "head too slow")
         for queue in (self._farewells, self._broken):
             while queue and queue[0][0] <= now_ns:
@@ -151,13 +154,15 @@ class Door:
 class Entrance(asyncio.Protocol):
     """Holds a connection until its head is complete."""
 
-    __slots__ = ("_address", "_door", "_head", "_transport")
+    __slots__ = ("_address", "_door", "_head", "_transport", "is_waiting")
 
     def __init__(self, door: Door) -> None:
         self._door = door
         self._head = bytearray()
         self._transport: asyncio.Transport | None = None
         self._address = ""
+        self.is_waiting = False
+        """Its head is here, and it is not its turn yet."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent
@@ -178,6 +183,18 @@ class Entrance(asyncio.Protocol):
             elif not _may_be_http(self._head):
                 self.refuse(400, "malformed")
             return
+        if not self._door.turns.admit(self._enter):
+            self.is_waiting = True
+            transport.pause_reading()
+
+    def _enter(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self.is_waiting:
+            self.is_waiting = False
+            transport.resume_reading()
+        end = self._head.find(_END)
         try:
             asked = self._door.asked_in(bytes(self._head[:end]))
         except HeadRefused as refused:

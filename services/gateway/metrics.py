@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from services.gateway.core import Gateway
 from services.gateway.core.silence import BOUNDS_MS, Histogram
+from services.gateway.turns import Turns
 
 
 class Sweeps:
@@ -41,10 +42,12 @@ class GatewayMetrics(Collector):
         registry: CollectorRegistry,
         core: Gateway,
         sweeps: Sweeps,
+        turns: Turns,
         refused_at_door: dict[str, int],
     ) -> None:
         self._core = core
         self._sweeps = sweeps
+        self._turns = turns
         self._refused_at_door = refused_at_door
         registry.register(self)
 
@@ -72,6 +75,11 @@ class GatewayMetrics(Collector):
             ("windows_posted", "Windows taken from devices that post.", core.posts.taken),
             ("posts_passed_on", "Posts of other gateways' sessions.", core.siblings.passed_on),
             ("cuts", "Viewers cut off with struck bytes in their transport.", core.cuts),
+            (
+                "put_off",
+                "Frames and arrivals that a later turn of the loop took.",
+                self._turns.put_off,
+            ),
             ("faults", "Frames at which our own code failed.", sweeps.faults),
         ):
             yield CounterMetricFamily(f"gateway_{name}", meaning, value=count)

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
-from itertools import islice
+from functools import partial
 from typing import Any, assert_never, cast
 
 from services.gateway import frames
@@ -33,6 +33,7 @@ from services.gateway.send_each import send_each
 from services.gateway.settings import GatewaySettings
 from services.gateway.signatures import Signatures
 from services.gateway.sse import EventStream
+from services.gateway.turns import Turns
 from services.gateway.websocket import LiveSocket
 from shared import subjects
 from shared.contracts import (
@@ -51,14 +52,11 @@ from shared.contracts import (
     ToSpeak,
 )
 from shared.contracts.refusals import CloseCode
-from shared.identifiers import SanctuaryId, SessionId
+from shared.identifiers import MonotonicNs, SanctuaryId, SessionId
 from shared.runtime.clock import monotonic_ns, wall_ms
 from shared.runtime.runner import Runtime
 from shared.subjects import Ask, Publish
 
-PARTINGS_PER_TURN = 32
-"""Connections that are forgotten in one turn of the loop, some 70 µs each: when ten thousand leave at
-once, everybody else, and the heartbeat, get their turns in between."""
 BACKLOG = 1024
 """Connections that the kernel may hold for us."""
 _DRAIN_MARGIN_S = 1.5
@@ -78,8 +76,9 @@ class Service:
         self.sweeps = Sweeps()
         self._sockets: dict[SessionId, Connection] = {}
         self._writers: dict[SessionId, Callable[[bytes], None]] = {}
-        self._parting: dict[SessionId, Connection] = {}
+        self._parting: set[SessionId] = set()
         """Those who have gone and are not forgotten yet: nothing is written to them any more."""
+        self._turns = Turns(self._loop.call_soon, monotonic_ns)
         self._turn_is_due = False
         self._is_sweeping = False
         self._emptied = asyncio.Event()
@@ -100,11 +99,12 @@ class Service:
             self,
             self._http,
             settings,
+            self._turns,
             may_enter=lambda: self.core.city is not None,
             sessions=lambda: self.core.sessions,
             now_ns=monotonic_ns,
         )
-        GatewayMetrics(runtime.registry, self.core, self.sweeps, self._door.refused)
+        GatewayMetrics(runtime.registry, self.core, self.sweeps, self._turns, self._door.refused)
         self.address: tuple[str, int] = ("", 0)
 
     async def start(self) -> None:
@@ -164,7 +164,17 @@ class Service:
 
     def received(self, live: Connection, payload: bytes) -> None:
         if live.session is not None:
-            self._did(self.core.frame(live.session, payload, monotonic_ns(), wall_ms()))
+            self._turns.do(partial(self._frame, live, live.session, payload, monotonic_ns()))
+
+    def _frame(
+        self, live: Connection, session: SessionId, payload: bytes, read_ns: MonotonicNs
+    ) -> None:
+        try:
+            now_ns = monotonic_ns()
+            self._did(self.core.frame(session, payload, now_ns, wall_ms(), read_ns=read_ns))
+        except Exception:  # noqa: BLE001  (whatever it is: that socket is closed, everybody else stays)
+            self.faulted()
+            live.transport.abort()
 
     def heard(self, live: Connection) -> None:
         if live.session is not None:
@@ -197,7 +207,7 @@ class Service:
         self._part(live)
 
     def faulted(self) -> None:
-        """Our own code failed on a frame; picows closes that socket, everybody else stays."""
+        """Our own code failed on what a socket brought."""
         self.sweeps.faults += 1
         error = sys.exc_info()[1]
         where = "".join(traceback.format_tb(error.__traceback__)[-4:]) if error else ""
@@ -207,18 +217,13 @@ class Service:
     def _part(self, live: Connection) -> None:
         session = live.session
         if session in self._sockets and session not in self._parting:
-            if not self._parting:
-                self._loop.call_soon(self._forget_some)
-            self._parting[session] = live
+            self._parting.add(session)
+            self._turns.do(partial(self._forget, session))
 
-    def _forget_some(self) -> None:
-        now_ns = monotonic_ns()
-        for session in list(islice(self._parting, PARTINGS_PER_TURN)):
-            del self._parting[session], self._sockets[session], self._writers[session]
-            self._carry_out(self.core.closed(session, now_ns))
-        self._end_turn_soon()
-        if self._parting:
-            self._loop.call_soon(self._forget_some)
+    def _forget(self, session: SessionId) -> None:
+        self._parting.remove(session)
+        del self._sockets[session], self._writers[session]
+        self._did(self.core.closed(session, monotonic_ns()))
         if not self._sockets:
             self._emptied.set()
 

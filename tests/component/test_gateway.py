@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -19,8 +20,7 @@ from prometheus_client import generate_latest
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from services.gateway.core import Effect
-from services.gateway.service import PARTINGS_PER_TURN
+from services.gateway import turns
 from shared import subjects
 from shared.codec import encode, sha256
 from shared.contracts import (
@@ -43,7 +43,7 @@ from shared.contracts import (
     Time,
 )
 from shared.contracts import client as c
-from shared.identifiers import MonotonicNs, SessionId
+from shared.identifiers import SessionId
 from shared.identity import Signer
 from shared.identity.token import make_token
 from shared.runtime.clock import pause, wall_ms
@@ -442,10 +442,10 @@ async def test_a_fault_of_our_own_closes_one_socket_and_is_counted(broker: Broke
         await bystander.welcome()
         frame = gateway.service.core.frame
 
-        def faulty(session: SessionId, *arguments: Any) -> Any:
+        def faulty(session: SessionId, *arguments: Any, **named: Any) -> Any:
             if session == victim.hello.session:
                 raise LookupError("ours")
-            return frame(session, *arguments)
+            return frame(session, *arguments, **named)
 
         monkeypatch = pytest.MonkeyPatch()
         monkeypatch.setattr(gateway.service.core, "frame", faulty)
@@ -489,35 +489,75 @@ async def test_two_hundred_sockets_of_noise_raise_nothing_and_touch_nobody(broke
 
 
 @on_uvloop
-async def test_a_crowd_that_leaves_at_once_is_forgotten_a_few_at_a_time(broker: Broker) -> None:
-    """Else the loop would stand still for as long, and its heartbeat with it."""
+async def test_a_crowd_comes_speaks_and_leaves_one_in_a_turn_and_nothing_is_lost(
+    broker: Broker,
+) -> None:
+    """With turns that are over at once; else the loop would stand still until the last was served."""
     await make_city(broker)
-    async with running_gateway(broker, connections_per_address_max=500) as running:
-        service = running.service
-        crowd = [await asyncio.open_connection(*running.address) for _ in range(150)]
+    patched = pytest.MonkeyPatch()
+    patched.setattr(turns, "TURN_NS", 0)
+    async with running_gateway(broker) as running:
+        service, loop = running.service, asyncio.get_running_loop()
+        told: list[int] = []
+
+        def counted(of: str) -> None:
+            method = getattr(service.core, of)
+
+            def call(*arguments: Any, **named: Any) -> Any:
+                if not told or not told[-1]:
+                    told.append(0)
+                    loop.call_soon(told.append, 0)  # behind whatever this turn still does
+                told[-1] += 1
+                return method(*arguments, **named)
+
+            patched.setattr(service.core, of, call)
+
+        for name in ("connected", "frame", "closed"):
+            counted(name)
+        crowd = [await asyncio.open_connection(*running.address) for _ in range(60)]
         for _, writer in crowd:
             writer.write(upgrade_head(running.address))
-        await wait_until(lambda: service.core.sessions == 150, "everybody is in")
+        await wait_until(lambda: service.core.sessions == 60, "everybody is in")
+        for _, writer in crowd:
+            writer.write(masked(2, b"\x90"))
+        await wait_until(lambda: service.core.frames_in == 60, "everybody was heard")
         stays = await dial(running.url)
-        loop = asyncio.get_running_loop()
-        forgotten: list[int] = []
-        closed = service.core.closed
-
-        def counted(id_: SessionId, now_ns: MonotonicNs) -> list[Effect]:
-            if not forgotten or not forgotten[-1]:
-                forgotten.append(0)
-                loop.call_soon(forgotten.append, 0)  # behind whatever this turn still does
-            forgotten[-1] += 1
-            return closed(id_, now_ns)
-
-        service.core.closed = counted  # type: ignore[method-assign]
         for _, writer in crowd:
             writer.transport.abort()
         await wait_until(lambda: service.core.sessions == 1, "they are forgotten")
-        assert sum(forgotten) == 150
-        assert max(forgotten) <= PARTINGS_PER_TURN
         await stays.welcome()
         await stays.socket.close()
+        assert max(told) == 1
+    patched.undo()
+
+
+@on_uvloop
+async def test_whoever_waits_at_the_door_may_go_and_is_not_hurried(broker: Broker) -> None:
+    await make_city(broker)
+    async with running_gateway(broker, head_s_max=1) as running:
+        service = running.service
+        waiting: list[Callable[[], None]] = []
+
+        def put_off(work: Callable[[], None]) -> bool:
+            waiting.append(work)
+            return False
+
+        patched = pytest.MonkeyPatch()
+        patched.setattr(service._turns, "admit", put_off)
+        stays, goes = [await asyncio.open_connection(*running.address) for _ in range(2)]
+        for _, writer in (stays, goes):
+            writer.write(upgrade_head(running.address) + masked(8, b"\x03\xe8"))
+        await wait_until(lambda: len(waiting) == 2, "both have asked")
+        goes[1].transport.abort()
+        await pause(1.3)  # what it waits for is that nothing happens: no 408
+        patched.undo()
+        for work in waiting:
+            work()
+        answer = await stays[0].read()
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        assert close_in(answer)[0] == 1000
+        await wait_until(lambda: service.core.sessions == 0, "nobody is left")
+        stays[1].close()
 
 
 @on_uvloop

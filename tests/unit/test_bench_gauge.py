@@ -9,6 +9,8 @@ from load.bench.gauge import ACTED, SILENCE, buckets_in, percentile_ms, since, s
 from services.gateway.core import Gateway
 from services.gateway.metrics import GatewayMetrics, Sweeps
 from services.gateway.settings import GatewaySettings
+from services.gateway.turns import Turns
+from shared.identifiers import MonotonicNs
 
 MS = 1_000_000
 
@@ -16,7 +18,8 @@ MS = 1_000_000
 def test_the_gateways_page_is_read_as_it_is_written() -> None:
     core = Gateway(GatewaySettings(), gateway="gateway-0", random_bytes=bytes)
     registry = CollectorRegistry()
-    GatewayMetrics(registry, core, Sweeps(), {})
+    turns = Turns(lambda _: None, lambda: MonotonicNs(0))
+    GatewayMetrics(registry, core, Sweeps(), turns, {})
     core.silences.here.observe(700 * MS)
     before = generate_latest(registry).decode()
     for milliseconds in [*[2] * 98, 7, 30]:

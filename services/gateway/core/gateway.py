@@ -377,14 +377,21 @@ class Gateway:
         self._egress.resume(id_)
 
     def frame(
-        self, id_: SessionId, payload: bytes, now_ns: MonotonicNs, now_ms: WallMs
+        self,
+        id_: SessionId,
+        payload: bytes,
+        now_ns: MonotonicNs,
+        now_ms: WallMs,
+        *,
+        read_ns: MonotonicNs | None = None,
     ) -> list[Effect]:
-        """One data message of a socket."""
+        """One data message of a socket; `read_ns`: when it was read, if that is earlier."""
         effects = self._turn(now_ns)
         session = self._sessions.get(id_)
         if session is None:
             return effects
         assert self.city is not None
+        self._hearing.read_ns = read_ns or now_ns
         return [*effects, *self._hearing.frame(session, payload, self.city, now_ns, now_ms)]
 
     # ── windows that are posted ──────────────────────────────────────────────────────────────────

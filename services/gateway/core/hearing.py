@@ -55,6 +55,8 @@ class Hearing:
         self._silences = silences
         self.frames_in = 0
         self.bytes_in = 0
+        self.read_ns = MonotonicNs(0)
+        """When the frame was read that is heard next; it may have waited for its turn."""
 
     def frame(
         self, session: Session, payload: bytes, city: bytes, now_ns: MonotonicNs, now_ms: WallMs
@@ -158,7 +160,7 @@ class Hearing:
                     self._sessions.refuse(session, ref, Refusal.TOO_FAST, now_ms)
                     return []
                 if is_new:
-                    self._silences.hear(record, now_ns, is_here=True)
+                    self._silences.hear(record, self.read_ns, is_here=True)
                 return [self._control.forward(id_, ref, record, again=not is_new)]
             case client.Time() | client.Token():
                 pass
