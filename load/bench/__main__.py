@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
 import subprocess
@@ -89,6 +90,17 @@ def earlier(file: Path, commit: str) -> dict[str, Any]:
     return found if found.get("commit") == commit else {}
 
 
+def finite(value: Any) -> Any:
+    """The same with nil for what is no number: of nothing that arrived there is no median, and JSON knows
+    no NaN (readers refuse the whole file).
+    """
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m load.bench", description=(__doc__ or "").split("\n")[0]
@@ -128,7 +140,7 @@ def main() -> int:
                     result[part] = replays.recovery(recordings)
                 case _:
                     result[part] = program(part)
-            result = {**earlier(file, result["commit"]), **result}
+            result = finite({**earlier(file, result["commit"]), **result})
             file.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
     file.with_suffix(".html").write_text(page(result), encoding="utf-8")
     print("\n".join(rows(result)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from load.bench.__main__ import finite
 from load.bench.egress.__main__ import median_of
+from load.bench.egress.measure import quantile
 from load.bench.soak import judged
 from load.bench.told import page, rows
 
@@ -112,3 +115,14 @@ def test_the_page_is_one_file_and_holds_the_table_and_the_plots() -> None:
     assert "&lt;one&gt;" in html
     assert "ours / uwebsockets" in html
     assert not [word for word in ("http://", "https://", "<script", "@import") if word in html]
+
+
+def test_a_peer_of_which_nothing_arrived_leaves_a_file_that_every_reader_takes() -> None:
+    nothing = {**run(1.0, 0.4), "p50_ms": quantile([], 0.5), "p99_ms": quantile([], 0.99)}
+    cases = {"1000x4000": {"city": run(2.0, 0.4), "nats": nothing}}
+    kept = finite({"egress": {"cases": cases}, "parts": (1.5, [float("inf")])})
+    read = json.loads(json.dumps(kept, allow_nan=False))
+    assert read["egress"]["cases"]["1000x4000"]["nats"]["p50_ms"] is None
+    assert read["egress"]["cases"]["1000x4000"]["city"] == run(2.0, 0.4)
+    assert read["parts"] == [1.5, [None]]
+    assert "    nats: nothing came in time" in rows(read)
