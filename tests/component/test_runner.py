@@ -376,8 +376,6 @@ async def test_a_process_that_grows_is_not_stopped_by_full_collections(
 import gc
 kept = []
 async def grow():
-    while not gc.get_freeze_count():
-        await asyncio.sleep(0)
     before = gc.get_stats()[2]["collections"]
     kept.extend([] for _ in range(500_000))
     say(gc.get_stats()[2]["collections"] - before)
@@ -388,10 +386,12 @@ async def grow():
         cycle = Cycle()
         cycle.itself = cycle
     say(gc.get_stats()[0]["collected"] - cycles > found // 2)
-    await asyncio.Event().wait()
-runtime.supervise("growing", grow())
+runtime.on_drain("growing", grow, deadline_s=10)
 """
     async with child(broker, tmp_path, body) as process:
         assert await process.said() == "begun"
+        await process.log("readiness", condition="bus", is_ready=True)
+        process.signal(signal.SIGTERM)
         assert await process.said() == "0"
         assert await process.said() == "True", "young cycles are collected"
+        assert await process.ended() == 0

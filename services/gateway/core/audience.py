@@ -217,7 +217,7 @@ class Audience:
     # ── what is conflated ────────────────────────────────────────────────────────────────────────
 
     def kinship(self, viewer: Viewer) -> tuple[int, int]:
-        """The same for parked viewers who are owed the same; the more, the less waits."""
+        """Parked viewers with the same are owed the same; the higher it is, the less waits."""
         return self.parked[viewer.session], id(viewer.digest)
 
     def digest(self, viewer: Viewer) -> None:

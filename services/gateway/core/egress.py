@@ -725,7 +725,8 @@ class Egress:
         is owed its share alone; who cannot be written to is parked.
         """
         denied = slice_.denied()
-        if not denied and self._busy.keys().isdisjoint([each.session for each in slice_.viewers]):
+        busy = self._busy.keys()
+        if not denied and (not busy or busy.isdisjoint([each.session for each in slice_.viewers])):
             return slice_.viewers
         is_events = slice_.lane.form is Form.EVENTS
         shared = []
